@@ -1,0 +1,119 @@
+{#- Every setting of Perennial, once: its type, its default and what values it may have. -#}
+{% macro settings_catalogue() %}
+    {% do return({
+        'shop': {'type': 'text', 'default': 'demo',
+            'accepted': ['demo', 'files', 'tables', 'models', 'online_retail', 'complete_journey']},
+        'raw_path': {'type': 'text', 'default': none, 'env': 'PERENNIAL_RAW'},
+        'raw_schema': {'type': 'text', 'default': 'raw'},
+        'raw_models': {'type': 'mapping', 'default': {}},
+        'as_of': {'type': 'timestamp', 'default': none},
+        'timezone': {'type': 'text', 'default': 'UTC'},
+        'week_start': {'type': 'text', 'default': 'monday', 'accepted': ['monday',
+            'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday']},
+        'currency': {'type': 'text', 'default': 'EUR'},
+        'max_quarantine_share': {'type': 'number', 'default': 0.10, 'min': 0, 'max': 1},
+        'session_timeout_minutes': {'type': 'integer', 'default': 30, 'min': 1, 'max': 1440},
+        'rfm_weights': {'type': 'mapping',
+            'default': {'recency': 1, 'frequency': 1, 'monetary': 1}},
+        'similarity_top_k': {'type': 'integer', 'default': 50, 'min': 1, 'max': 10000},
+        'similarity_min_count': {'type': 'integer', 'default': 3, 'min': 1, 'max': 1000000},
+        'similarity_max_items': {'type': 'integer', 'default': 100, 'min': 2, 'max': 100000},
+        'churn_horizon_days': {'type': 'integer', 'default': 90, 'min': 1, 'max': 1095},
+        'churn_activity_days': {'type': 'integer', 'default': 365, 'min': 1, 'max': 3650},
+        'churn_step_days': {'type': 'integer', 'default': 30, 'min': 1, 'max': 365},
+        'churn_snapshots': {'type': 'integer', 'default': 24, 'min': 1, 'max': 1000},
+    }) %}
+{% endmacro %}
+
+
+{#-
+The value of a setting. The first of these that is given wins: the var (--vars, or the
+project that installed Perennial), the environment variable PERENNIAL_<NAME>, the shop's
+own setting in `shop_settings`, the default.
+-#}
+{% macro setting(name) %}
+    {% set rule = perennial.settings_catalogue()[name] %}
+    {% set value = namespace(given=var(name, none)) %}
+    {% if value.given is none %}
+        {% set from_env = env_var(rule.get('env', 'PERENNIAL_' ~ name | upper), '') %}
+        {% if from_env != '' %}
+            {% set value.given = from_env %}
+            {% if rule.type == 'mapping' %}
+                {% set value.given = fromjson(from_env, from_env) %}
+            {% endif %}
+        {% endif %}
+    {% endif %}
+    {% if value.given is none and name != 'shop' %}
+        {% set shop = perennial.setting('shop') %}
+        {% set value.given = var('shop_settings', {}).get(shop, {}).get(name, none) %}
+    {% endif %}
+    {% if value.given is none %}
+        {% set value.given = rule.default %}
+    {% endif %}
+    {% if value.given is string and rule.type == 'integer' and value.given | int(none) is not none %}
+        {% set value.given = value.given | int %}
+    {% elif value.given is string and rule.type == 'number' and value.given | float(none) is not none %}
+        {% set value.given = value.given | float %}
+    {% endif %}
+    {% do return(value.given) %}
+{% endmacro %}
+
+
+{#- Stop with a sentence when a setting has a value that it cannot have. -#}
+{% macro validate_settings() %}
+    {% for name, rule in perennial.settings_catalogue().items() %}
+        {% set value = perennial.setting(name) %}
+        {% set problem = namespace(text=none) %}
+        {% if value is none %}
+        {% elif rule.accepted is defined and value not in rule.accepted %}
+            {% set problem.text = 'is none of ' ~ rule.accepted | join(', ') %}
+        {% elif rule.type == 'integer' and value is not integer %}
+            {% set problem.text = 'is not a whole number' %}
+        {% elif rule.type == 'number' and value is not number %}
+            {% set problem.text = 'is not a number' %}
+        {% elif rule.type == 'mapping' and value is not mapping %}
+            {% set problem.text = 'is not a mapping such as {key: value}' %}
+        {% elif rule.type == 'text' and value is not string %}
+            {% set problem.text = 'is not a text' %}
+        {% elif rule.min is defined and (value < rule.min or value > rule.max) %}
+            {% set problem.text = 'is not between ' ~ rule.min ~ ' and ' ~ rule.max %}
+        {% endif %}
+        {% if problem.text %}
+            {% do perennial.stop("setting '" ~ name ~ "': " ~ value ~ ' ' ~ problem.text ~ '.') %}
+        {% endif %}
+    {% endfor %}
+
+    {% set weights = perennial.setting('rfm_weights') %}
+    {% for part in ['recency', 'frequency', 'monetary'] %}
+        {% if weights.get(part) is not number or weights[part] < 0 %}
+            {% do perennial.stop("setting 'rfm_weights': needs recency, frequency and "
+                ~ "monetary, each a number of 0 or more; got " ~ weights ~ ".") %}
+        {% endif %}
+    {% endfor %}
+    {% if weights.recency + weights.frequency + weights.monetary == 0 %}
+        {% do perennial.stop("setting 'rfm_weights': all three are 0; one must be more.") %}
+    {% endif %}
+
+    {% set zone = perennial.setting('timezone') %}
+    {% set known = run_query("select count(*) from pg_timezone_names() where name = '"
+        ~ zone | replace("'", "''") ~ "'").rows[0][0] %}
+    {% if not known %}
+        {% do perennial.stop("setting 'timezone': " ~ zone
+            ~ " is no time zone; use a name such as Europe/Berlin.") %}
+    {% endif %}
+    {% set as_of = perennial.setting('as_of') %}
+    {% if as_of is not none %}
+        {% set moment = run_query("select try_cast('" ~ (as_of | string) | replace("'", "''")
+            ~ "' as timestamptz)").rows[0][0] %}
+        {% if moment is none %}
+            {% do perennial.stop("setting 'as_of': " ~ as_of
+                ~ " is no moment; use YYYY-MM-DD HH:MM:SS in UTC.") %}
+        {% endif %}
+    {% endif %}
+{% endmacro %}
+
+
+{#- Stop the run with one sentence for the user. -#}
+{% macro stop(sentence) %}
+    {{ exceptions.raise_compiler_error('Perennial stopped: ' ~ sentence) }}
+{% endmacro %}

@@ -1,0 +1,103 @@
+{#- Before the first model: settings are valid, and the raw tables can be read. -#}
+{% macro start_run() %}
+    {% if not execute or flags.WHICH not in ['build', 'run', 'seed', 'test'] %}
+        {% do return('') %}
+    {% endif %}
+    {% do perennial.validate_settings() %}
+    {% set zone = run_query("select current_setting('TimeZone')").rows[0][0] %}
+    {% if zone not in ['UTC', 'Etc/UTC'] %}
+        {% do perennial.stop("the session's time zone is " ~ zone
+            ~ '; set `settings: {TimeZone: UTC}` in profiles.yml.') %}
+    {% endif %}
+    {% set shop = perennial.setting('shop') %}
+    {% if shop == 'files' and flags.WHICH in ['build', 'run'] %}
+        {% do perennial.load_raw_files() %}
+    {% endif %}
+    {% if shop in ['files', 'tables'] and flags.WHICH in ['build', 'run'] %}
+        {% for table in perennial.contract_tables() %}
+            {% do perennial.raw_columns(table, perennial.raw_as_found(table)) %}
+        {% endfor %}
+    {% endif %}
+    {% do return('') %}
+{% endmacro %}
+
+
+{#- Like raw(), for the hook, which may not call source(). -#}
+{% macro raw_as_found(table) %}
+    {% do return(adapter.get_relation(database=target.database,
+        schema=perennial.setting('raw_schema'), identifier=table)) %}
+{% endmacro %}
+
+
+{#- The names under which a table may lie in a folder, in the order they are sought. -#}
+{% macro file_patterns(table) %}
+    {% set patterns = [] %}
+    {% for extension in ['csv', 'csv.gz', 'parquet'] %}
+        {% for shape in ['', '_*', '/*'] %}
+            {% do patterns.append(table ~ shape ~ '.' ~ extension) %}
+        {% endfor %}
+    {% endfor %}
+    {% do return(patterns) %}
+{% endmacro %}
+
+
+{#-
+Read the folder `raw_path` into the schema `raw`: a csv file becomes a table of texts (it is
+parsed once, here, and staging gives the types), a parquet file a view. Lines of a csv file
+that cannot be cut into columns are kept in raw.unreadable_lines, which `quarantine` shows.
+-#}
+{% macro load_raw_files() %}
+    {% set folder = perennial.setting('raw_path') %}
+    {% if folder is none %}
+        {% do perennial.stop('shop: files needs a folder; give it as RAW=<folder>, '
+            ~ 'PERENNIAL_RAW or the var raw_path.') %}
+    {% endif %}
+    {% set folder = (folder | string) | replace("'", "''") %}
+    {% set schema = perennial.setting('raw_schema') %}
+    {% do run_query('create schema if not exists ' ~ schema) %}
+    {% do run_query('create or replace table ' ~ schema ~ '.unreadable_lines '
+        ~ '(table_name varchar, file_name varchar, line_number bigint, line varchar, error varchar)') %}
+    {% for table in perennial.contract_tables() %}
+        {% set target_name = schema ~ '.' ~ table %}
+        {% set existing = perennial.raw_as_found(table) %}
+        {% if existing is not none %}
+            {% do run_query('drop ' ~ existing.type ~ ' ' ~ target_name) %}
+        {% endif %}
+        {% set found = {} %}
+        {% for pattern in perennial.file_patterns(table) %}
+            {% set files = run_query("select file from glob('" ~ folder ~ '/' ~ pattern
+                ~ "') order by file").columns[0].values() %}
+            {% if files %}
+                {% do found.update({pattern: files}) %}
+            {% endif %}
+        {% endfor %}
+        {% if found | length > 1 %}
+            {% do perennial.stop("the table '" ~ table ~ "' lies in " ~ perennial.setting('raw_path')
+                ~ ' more than once, as ' ~ found.keys() | join(' and ') ~ '; keep one of them.') %}
+        {% endif %}
+        {% for pattern, files in found.items() %}
+            {% set quoted = [] %}
+            {% for file in files %}
+                {% do quoted.append("'" ~ file | replace("'", "''") ~ "'") %}
+            {% endfor %}
+            {% set list = '[' ~ quoted | join(', ') ~ ']' %}
+            {% if pattern.endswith('.parquet') %}
+                {% do run_query('create view ' ~ target_name ~ ' as select * from read_parquet('
+                    ~ list ~ ', union_by_name = true)') %}
+            {% else %}
+                {% do run_query('drop table if exists reject_errors') %}
+                {% do run_query('drop table if exists reject_scans') %}
+                {% do run_query('create table ' ~ target_name ~ ' as select * from read_csv('
+                    ~ list ~ ", all_varchar = true, header = true, union_by_name = true"
+                    ~ ", delim = ',', quote = '\"', escape = '\"', ignore_errors = true"
+                    ~ ', store_rejects = true)') %}
+                {% do run_query('insert into ' ~ schema ~ ".unreadable_lines select '" ~ table
+                    ~ "', any_value(scans.file_path), errors.line, any_value(errors.csv_line)"
+                    ~ ", string_agg(errors.error_message, '; ' order by errors.column_idx)"
+                    ~ ' from reject_errors as errors inner join reject_scans as scans'
+                    ~ ' using (scan_id, file_id) group by scan_id, file_id, errors.line') %}
+            {% endif %}
+        {% endfor %}
+    {% endfor %}
+    {% do adapter.commit_if_has_connection() if adapter.commit_if_has_connection is defined %}
+{% endmacro %}

@@ -1,0 +1,33 @@
+-- The orders that have happened by as_of, with the exchange rate of their day.
+with orders as (
+    select
+        *,
+        {{ perennial.local_date('ordered_at') }} as ordered_on,
+        (select min(cast(ingested_at as date)) from {{ ref('stg_orders') }}) as first_ingested_on
+    from {{ ref('stg_orders') }}
+)
+
+select
+    orders.order_id,
+    orders.customer_id,
+    orders.ordered_at,
+    orders.ordered_on,
+    orders.status,
+    orders.status = 'cancelled' as is_cancelled,
+    orders.sales_channel,
+    orders.coupon_code,
+    orders.currency,
+    rates.rate as exchange_rate,
+    coalesce(orders.discount_amount, 0) as discount_amount,
+    {{ perennial.in_reporting_currency('coalesce(orders.shipping_amount, 0)', 'rates.rate') }} as shipping_amount,
+    {{ perennial.in_reporting_currency('coalesce(orders.tax_amount, 0)', 'rates.rate') }} as tax_amount,
+    orders.ingested_at,
+    {{ perennial.known_at('orders.ordered_at', 'orders.ingested_at', 'orders.first_ingested_on') }} as known_at
+from orders
+cross join {{ ref('clock') }} as clock
+left join {{ ref('currency_rates') }} as rates
+    on
+        orders.currency = rates.currency
+        and orders.ordered_on >= rates.valid_from
+        and orders.ordered_on < rates.valid_before
+where orders.ordered_at <= clock.as_of

@@ -1,0 +1,59 @@
+-- Equal scores share the mean of their ranks, so that ties count half in the AUC.
+with ranked as (
+    select
+        *,
+        rank() over (partition by model_name order by churn_probability)
+        + (count(*) over (partition by model_name, churn_probability) - 1) / 2.0 as mean_rank
+    from {{ ref('churn_test_predictions') }}
+),
+
+scored as (
+    select
+        model_name,
+        count(*) as n_customers,
+        count_if(is_churned) as n_churned,
+        -- The area under the ROC curve is the Mann-Whitney statistic as a share.
+        (
+            sum(mean_rank) filter (where is_churned)
+            - count_if(is_churned) * (count_if(is_churned) + 1) / 2.0
+        ) / nullif(count_if(is_churned) * cast(count_if(not is_churned) as double), 0) as roc_auc,
+        avg(power(churn_probability - cast(is_churned as integer), 2)) as brier_score,
+        -avg(
+            case
+                when is_churned then ln(greatest(churn_probability, 1e-15))
+                else ln(greatest(1 - churn_probability, 1e-15))
+            end
+        ) as log_loss
+    from ranked
+    group by all
+),
+
+by_decile as (
+    select
+        model_name,
+        sum(n_customers * abs(mean_probability - churn_rate)) / sum(n_customers) as calibration_error,
+        max(lift) filter (where risk_decile = 1) as top_decile_lift
+    from {{ ref('churn_model_deciles') }}
+    group by all
+)
+
+select
+    cast(models.model_name as varchar) as model_name,
+    cast(models.status as varchar) as status,
+    cast(models.is_champion as boolean) as is_champion,
+    cast(models.horizon_days as integer) as horizon_days,
+    cast(coalesce(scored.n_customers, 0) as bigint) as n_customers,
+    cast(coalesce(scored.n_churned, 0) as bigint) as n_churned,
+    cast(scored.n_churned / cast(scored.n_customers as double) as double) as churn_rate,
+    cast(scored.roc_auc as double) as roc_auc,
+    cast(scored.brier_score as double) as brier_score,
+    cast(scored.log_loss as double) as log_loss,
+    cast(by_decile.calibration_error as double) as calibration_error,
+    cast(by_decile.top_decile_lift as double) as top_decile_lift,
+    cast(models.trained_until_on as date) as trained_until_on,
+    cast(models.tested_on as date) as tested_on
+from {{ ref('py_churn_models') }} as models
+left join scored
+    on models.model_name = scored.model_name
+left join by_decile
+    on models.model_name = by_decile.model_name

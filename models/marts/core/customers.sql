@@ -1,0 +1,145 @@
+with orders as (
+    select *
+    from {{ ref('orders') }}
+    where customer_id is not null and not is_cancelled
+),
+
+-- Everyone that any table names is a customer, with an account or without.
+ids as (
+    select customer_id from {{ ref('stg_customers') }}
+    union
+    select customer_id from {{ ref('orders') }}
+    where customer_id is not null
+    union
+    select customer_id from {{ ref('refunds') }}
+    where customer_id is not null
+    union
+    select customer_id from {{ ref('events') }}
+    where customer_id is not null
+),
+
+order_totals as (
+    select
+        customer_id,
+        count(*) as n_orders,
+        min(ordered_at) as first_ordered_at,
+        max(ordered_at) as last_ordered_at,
+        sum(n_units) as n_units,
+        sum(gross_amount) as gross_amount,
+        sum(discount_amount) as discount_amount,
+        sum(net_amount) as net_amount
+    from orders
+    group by all
+),
+
+first_orders as (
+    select
+        customer_id,
+        order_id,
+        sales_channel,
+        coupon_code is not null as has_coupon
+    from orders
+    where is_first_order
+),
+
+-- The category on which most of the first order was spent.
+first_categories as (
+    select
+        first_orders.customer_id,
+        items.category,
+        row_number() over (
+            partition by first_orders.customer_id
+            order by sum(items.net_amount) desc nulls last, items.category
+        ) as place
+    from first_orders
+    inner join {{ ref('order_items') }} as items
+        on first_orders.order_id = items.order_id
+    group by first_orders.customer_id, items.category
+),
+
+cancelled as (
+    select
+        customer_id,
+        count(*) as n_cancelled_orders
+    from {{ ref('orders') }}
+    where is_cancelled
+    group by all
+),
+
+refunds as (
+    select
+        customer_id,
+        count(*) as n_refunds,
+        sum(amount) as refund_amount
+    from {{ ref('refunds') }}
+    where not is_order_cancelled
+    group by all
+),
+
+visits as (
+    select
+        customer_id,
+        count(*) as n_sessions,
+        min(started_at) as first_visited_at,
+        max(ended_at) as last_visited_at,
+        min_by(channel, (started_at, session_id)) as first_visit_channel
+    from {{ ref('sessions') }}
+    where customer_id is not null
+    group by all
+)
+
+select
+    cast(ids.customer_id as varchar) as customer_id,
+    cast(accounts.country as varchar) as country,
+    cast(accounts.region as varchar) as region,
+    cast(accounts.gender as varchar) as gender,
+    cast(accounts.birth_date as date) as birth_date,
+    cast(accounts.email_hash as varchar) as email_hash,
+    -- What the shop says of the origin; else where the first visit came from; else the till.
+    cast(
+        coalesce(accounts.acquisition_channel, visits.first_visit_channel, first_orders.sales_channel)
+        as varchar
+    ) as channel,
+    cast(first_categories.category as varchar) as first_category,
+    cast(first_orders.order_id as varchar) as first_order_id,
+    -- Silence is no consent.
+    cast(coalesce(accounts.marketing_consent, false) as boolean) as has_marketing_consent,
+    cast(accounts.customer_id is not null as boolean) as has_account,
+    cast(first_orders.has_coupon as boolean) as has_first_order_coupon,
+    cast(coalesce(order_totals.n_orders, 0) >= 2 as boolean) as is_repeat_customer,
+    cast(coalesce(order_totals.n_orders, 0) as bigint) as n_orders,
+    cast(coalesce(cancelled.n_cancelled_orders, 0) as bigint) as n_cancelled_orders,
+    cast(coalesce(refunds.n_refunds, 0) as bigint) as n_refunds,
+    cast(coalesce(visits.n_sessions, 0) as bigint) as n_sessions,
+    cast(coalesce(order_totals.n_units, 0) as decimal(18, 3)) as n_units,
+    cast(coalesce(order_totals.gross_amount, 0) as decimal(18, 2)) as gross_amount,
+    cast(coalesce(order_totals.discount_amount, 0) as decimal(18, 2)) as discount_amount,
+    cast(coalesce(refunds.refund_amount, 0) as decimal(18, 2)) as refund_amount,
+    cast(
+        coalesce(order_totals.net_amount, 0) - coalesce(refunds.refund_amount, 0) as decimal(18, 2)
+    ) as revenue_amount,
+    cast(order_totals.net_amount / nullif(order_totals.n_orders, 0) as decimal(18, 2)) as average_order_amount,
+    cast(accounts.created_at as timestamp) as created_at,
+    cast(order_totals.first_ordered_at as timestamp) as first_ordered_at,
+    cast(order_totals.last_ordered_at as timestamp) as last_ordered_at,
+    cast({{ perennial.local_date('order_totals.first_ordered_at') }} as date) as first_ordered_on,
+    cast({{ perennial.local_date('order_totals.last_ordered_at') }} as date) as last_ordered_on,
+    cast(visits.first_visited_at as timestamp) as first_visited_at,
+    cast(visits.last_visited_at as timestamp) as last_visited_at
+from ids
+left join {{ ref('stg_customers') }} as accounts
+    on ids.customer_id = accounts.customer_id
+left join order_totals
+    on ids.customer_id = order_totals.customer_id
+left join first_orders
+    on ids.customer_id = first_orders.customer_id
+left join first_categories
+    on
+        ids.customer_id = first_categories.customer_id
+        and first_categories.place = 1
+left join cancelled
+    on ids.customer_id = cancelled.customer_id
+left join refunds
+    on ids.customer_id = refunds.customer_id
+left join visits
+    on ids.customer_id = visits.customer_id

@@ -1,0 +1,85 @@
+{%- set timeline = 'occurred_at, event_id' -%}
+with known as (
+    select
+        events.*,
+        -- A device keeps its timeline through logins; without a cookie the customer is all we know.
+        coalesce('device:' || events.anonymous_id, 'customer:' || events.customer_id) as visitor_id,
+        -- What is sent to a customer is no visit.
+        events.event_type not in ('email_sent', 'email_open', 'push_open') as is_visit,
+        links.customer_id as first_customer_id,
+        (select min(cast(ingested_at as date)) from {{ ref('stg_events') }}) as first_ingested_on
+    from {{ ref('stg_events') }} as events
+    cross join {{ ref('clock') }} as clock
+    left join {{ ref('identity_links') }} as links
+        on
+            events.anonymous_id = links.anonymous_id
+            and links.is_first_of_device
+    where events.occurred_at <= clock.as_of
+),
+
+-- Who was logged in last on the device; before the first login, who logged in first.
+attributed as (
+    select
+        * exclude (customer_id),
+        coalesce(
+            {{ perennial.last_known('customer_id', 'visitor_id', timeline) | indent(12) }},
+            first_customer_id
+        ) as customer_id
+    from known
+),
+
+-- A session ends after the silence that the setting names, and where the customer changes.
+cuts as (
+    select
+        *,
+        is_visit and coalesce(
+            {{ perennial.seconds_between('lag(occurred_at) over visits', 'occurred_at') }}
+            > 60 * {{ perennial.setting('session_timeout_minutes') }}
+            or lag(customer_id) over visits is distinct from customer_id,
+            true
+        ) as is_session_start
+    from attributed
+    window visits as (
+        partition by visitor_id, is_visit
+        order by {{ timeline }}
+    )
+),
+
+sessions as (
+    select
+        *,
+        case
+            when is_visit then {{ perennial.last_known(
+                "case when is_session_start then event_id end", 'visitor_id, is_visit', timeline
+            ) | indent(16) }}
+        end as first_event_id
+    from cuts
+)
+
+select
+    cast(event_id as varchar) as event_id,
+    cast(event_type as varchar) as event_type,
+    cast(customer_id as varchar) as customer_id,
+    cast(anonymous_id as varchar) as anonymous_id,
+    cast(visitor_id as varchar) as visitor_id,
+    -- A session is called by its first event: a name that later sessions cannot change.
+    cast(first_event_id as varchar) as session_id,
+    cast(product_id as varchar) as product_id,
+    cast(url as varchar) as url,
+    cast(referrer as varchar) as referrer,
+    cast(utm_source as varchar) as utm_source,
+    cast(utm_medium as varchar) as utm_medium,
+    cast(utm_campaign as varchar) as utm_campaign,
+    cast(device as varchar) as device,
+    cast(platform as varchar) as platform,
+    cast(properties as varchar) as properties,
+    cast(is_visit as boolean) as is_visit,
+    cast(is_session_start as boolean) as is_session_start,
+    cast(value as decimal(18, 2)) as value,
+    cast(occurred_at as timestamp) as occurred_at,
+    cast({{ perennial.local_date('occurred_at') }} as date) as occurred_on,
+    cast(ingested_at as timestamp) as ingested_at,
+    cast(
+        {{ perennial.known_at('occurred_at', 'ingested_at', 'first_ingested_on') }} as timestamp
+    ) as known_at
+from sessions

@@ -1,0 +1,29 @@
+with links as (
+    select
+        anonymous_id,
+        customer_id,
+        min(occurred_at) as first_linked_at,
+        max(occurred_at) as last_linked_at,
+        count(*) as n_events
+    from {{ ref('stg_events') }}
+    cross join {{ ref('clock') }} as clock
+    where
+        anonymous_id is not null
+        and customer_id is not null
+        and occurred_at <= clock.as_of
+    group by all
+)
+
+select
+    cast(anonymous_id as varchar) as anonymous_id,
+    cast(customer_id as varchar) as customer_id,
+    -- Before the first login on a device, its first customer is the best guess.
+    cast(
+        row_number() over (partition by anonymous_id order by first_linked_at, customer_id) = 1
+        as boolean
+    ) as is_first_of_device,
+    cast(count(*) over (partition by anonymous_id) as bigint) as n_customers_of_device,
+    cast(n_events as bigint) as n_events,
+    cast(first_linked_at as timestamp) as first_linked_at,
+    cast(last_linked_at as timestamp) as last_linked_at
+from links

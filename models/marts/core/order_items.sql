@@ -1,0 +1,76 @@
+with lines as (
+    select
+        items.order_id,
+        items.line_number,
+        orders.customer_id,
+        items.product_id,
+        orders.ordered_at,
+        orders.ordered_on,
+        orders.is_cancelled,
+        items.quantity,
+        orders.exchange_rate,
+        cast(round(items.quantity * items.unit_price, 2) as decimal(18, 2)) as gross,
+        coalesce(items.discount_amount, 0) as line_discount,
+        orders.discount_amount as order_discount,
+        items.ingested_at
+    from {{ ref('stg_order_items') }} as items
+    inner join {{ ref('priced_orders') }} as orders
+        on items.order_id = orders.order_id
+),
+
+running as (
+    select
+        *,
+        sum(gross - line_discount) over (partition by order_id) as order_total,
+        sum(gross - line_discount) over (
+            partition by order_id
+            order by line_number
+            rows between unbounded preceding and current row
+        ) as total_so_far
+    from lines
+),
+
+-- The order's discount falls on its lines in proportion to what they cost. Rounding the
+-- running share, not each share, makes the parts add up to the whole cent for cent.
+shared as (
+    select
+        *,
+        case
+            when order_total = 0 then 0
+            else
+                round(order_discount * total_so_far / order_total, 2)
+                - round(order_discount * (total_so_far - (gross - line_discount)) / order_total, 2)
+        end as order_discount_share
+    from running
+),
+
+converted as (
+    select
+        *,
+        {{ perennial.in_reporting_currency('gross', 'exchange_rate') }} as gross_amount,
+        {{ perennial.in_reporting_currency('line_discount', 'exchange_rate') }} as line_discount_amount,
+        {{ perennial.in_reporting_currency('order_discount_share', 'exchange_rate') }} as order_discount_amount
+    from shared
+)
+
+select
+    cast(converted.order_id as varchar) as order_id,
+    cast(converted.line_number as bigint) as line_number,
+    cast(converted.customer_id as varchar) as customer_id,
+    cast(converted.product_id as varchar) as product_id,
+    cast(coalesce(products.category, 'unknown') as varchar) as category,
+    cast(converted.is_cancelled as boolean) as is_cancelled,
+    cast(converted.quantity as decimal(18, 3)) as quantity,
+    cast(converted.gross_amount as decimal(18, 2)) as gross_amount,
+    cast(converted.line_discount_amount as decimal(18, 2)) as line_discount_amount,
+    cast(converted.order_discount_amount as decimal(18, 2)) as order_discount_amount,
+    cast(
+        converted.gross_amount - converted.line_discount_amount - converted.order_discount_amount
+        as decimal(18, 2)
+    ) as net_amount,
+    cast(converted.ordered_at as timestamp) as ordered_at,
+    cast(converted.ordered_on as date) as ordered_on,
+    cast(converted.ingested_at as timestamp) as ingested_at
+from converted
+left join {{ ref('stg_products') }} as products
+    on converted.product_id = products.product_id

@@ -1,0 +1,81 @@
+with items as (
+    select
+        order_id,
+        count(*) as n_lines,
+        sum(quantity) as n_units,
+        sum(gross_amount) as gross_amount,
+        sum(line_discount_amount + order_discount_amount) as discount_amount,
+        sum(net_amount) as net_amount,
+        -- One line without an exchange rate leaves the whole order without an amount.
+        count(*) = count(net_amount) as is_priced
+    from {{ ref('order_items') }}
+    group by all
+),
+
+refunds as (
+    select
+        order_id,
+        sum(amount) as refund_amount
+    from {{ ref('refunds') }}
+    where order_id is not null and not is_order_cancelled
+    group by all
+),
+
+-- Guests cannot be told apart and cancelled orders never happened: neither has a number.
+numbered as (
+    select
+        order_id,
+        row_number() over (
+            partition by customer_id
+            order by ordered_at, order_id
+        ) as order_number,
+        ordered_on - lag(ordered_on) over (
+            partition by customer_id
+            order by ordered_at, order_id
+        ) as days_since_previous_order
+    from {{ ref('priced_orders') }}
+    where customer_id is not null and not is_cancelled
+)
+
+select
+    cast(orders.order_id as varchar) as order_id,
+    cast(orders.customer_id as varchar) as customer_id,
+    cast(orders.status as varchar) as status,
+    cast(orders.sales_channel as varchar) as sales_channel,
+    cast(orders.coupon_code as varchar) as coupon_code,
+    cast(orders.currency as varchar) as currency,
+    cast(orders.customer_id is null as boolean) as is_guest,
+    cast(orders.is_cancelled as boolean) as is_cancelled,
+    cast(coalesce(numbered.order_number = 1, false) as boolean) as is_first_order,
+    cast(numbered.order_number as bigint) as order_number,
+    cast(numbered.days_since_previous_order as bigint) as days_since_previous_order,
+    cast(coalesce(items.n_lines, 0) as bigint) as n_lines,
+    cast(coalesce(items.n_units, 0) as decimal(18, 3)) as n_units,
+    cast(orders.exchange_rate as double) as exchange_rate,
+    cast(case when items.is_priced then items.gross_amount when items.order_id is null then 0 end as decimal(18, 2))
+        as gross_amount,
+    cast(case when items.is_priced then items.discount_amount when items.order_id is null then 0 end as decimal(18, 2))
+        as discount_amount,
+    cast(case when items.is_priced then items.net_amount when items.order_id is null then 0 end as decimal(18, 2))
+        as net_amount,
+    cast(coalesce(refunds.refund_amount, 0) as decimal(18, 2)) as refund_amount,
+    cast(
+        case
+            when orders.is_cancelled or items.order_id is null then 0 - coalesce(refunds.refund_amount, 0)
+            when items.is_priced then items.net_amount - coalesce(refunds.refund_amount, 0)
+        end
+        as decimal(18, 2)
+    ) as revenue_amount,
+    cast(orders.shipping_amount as decimal(18, 2)) as shipping_amount,
+    cast(orders.tax_amount as decimal(18, 2)) as tax_amount,
+    cast(orders.ordered_at as timestamp) as ordered_at,
+    cast(orders.ordered_on as date) as ordered_on,
+    cast(orders.ingested_at as timestamp) as ingested_at,
+    cast(orders.known_at as timestamp) as known_at
+from {{ ref('priced_orders') }} as orders
+left join items
+    on orders.order_id = items.order_id
+left join refunds
+    on orders.order_id = refunds.order_id
+left join numbered
+    on orders.order_id = numbered.order_id

@@ -1,0 +1,41 @@
+-- A product that was sold is a product, whether or not the catalogue still knows it.
+with ids as (
+    select product_id from {{ ref('stg_products') }}
+    union
+    select product_id from {{ ref('order_items') }}
+),
+
+sales as (
+    select
+        product_id,
+        count(distinct order_id) as n_orders,
+        count(distinct customer_id) as n_customers,
+        sum(quantity) as n_units,
+        sum(net_amount) as net_amount,
+        min(ordered_at) as first_sold_at,
+        max(ordered_at) as last_sold_at
+    from {{ ref('order_items') }}
+    where not is_cancelled
+    group by all
+)
+
+select
+    cast(ids.product_id as varchar) as product_id,
+    cast(catalogue.name as varchar) as name,
+    cast(coalesce(catalogue.category, 'unknown') as varchar) as category,
+    cast(catalogue.brand as varchar) as brand,
+    cast(catalogue.description as varchar) as description,
+    cast(catalogue.product_id is not null as boolean) as is_in_catalogue,
+    cast(catalogue.price as decimal(18, 2)) as price,
+    cast(catalogue.unit_cost as decimal(18, 2)) as unit_cost,
+    cast(coalesce(sales.n_orders, 0) as bigint) as n_orders,
+    cast(coalesce(sales.n_customers, 0) as bigint) as n_customers,
+    cast(coalesce(sales.n_units, 0) as decimal(18, 3)) as n_units,
+    cast(coalesce(sales.net_amount, 0) as decimal(18, 2)) as net_amount,
+    cast(sales.first_sold_at as timestamp) as first_sold_at,
+    cast(sales.last_sold_at as timestamp) as last_sold_at
+from ids
+left join {{ ref('stg_products') }} as catalogue
+    on ids.product_id = catalogue.product_id
+left join sales
+    on ids.product_id = sales.product_id

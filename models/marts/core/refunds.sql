@@ -1,0 +1,54 @@
+with refunds as (
+    select
+        *,
+        {{ perennial.local_date('refunded_at') }} as refunded_on,
+        (select min(cast(ingested_at as date)) from {{ ref('stg_refunds') }}) as first_ingested_on
+    from {{ ref('stg_refunds') }}
+),
+
+-- A refund that the shop cannot link to its order is in the currency of the customer's
+-- last order before it.
+last_orders as (
+    select
+        refunds.refund_id,
+        max_by(orders.currency, (orders.ordered_at, orders.order_id)) as currency
+    from refunds
+    inner join {{ ref('priced_orders') }} as orders
+        on
+            refunds.customer_id = orders.customer_id
+            and refunds.refunded_at >= orders.ordered_at
+    where refunds.order_id is null
+    group by all
+)
+
+select
+    cast(refunds.refund_id as varchar) as refund_id,
+    cast(refunds.order_id as varchar) as order_id,
+    cast(refunds.line_number as bigint) as line_number,
+    cast(coalesce(orders.customer_id, refunds.customer_id) as varchar) as customer_id,
+    cast(refunds.product_id as varchar) as product_id,
+    cast(refunds.reason as varchar) as reason,
+    -- A cancelled order earned nothing that could be given back.
+    cast(coalesce(orders.status, '') = 'cancelled' as boolean) as is_order_cancelled,
+    cast(refunds.quantity as decimal(18, 3)) as quantity,
+    cast({{ perennial.in_reporting_currency('refunds.amount', 'rates.rate') }} as decimal(18, 2)) as amount,
+    cast(refunds.refunded_at as timestamp) as refunded_at,
+    cast(refunds.refunded_on as date) as refunded_on,
+    cast(refunds.ingested_at as timestamp) as ingested_at,
+    cast(
+        {{ perennial.known_at('refunds.refunded_at', 'refunds.ingested_at', 'refunds.first_ingested_on') }}
+        as timestamp
+    ) as known_at
+from refunds
+cross join {{ ref('clock') }} as clock
+left join {{ ref('stg_orders') }} as orders
+    on refunds.order_id = orders.order_id
+left join last_orders
+    on refunds.refund_id = last_orders.refund_id
+-- Money goes back at the rate of the day on which it goes back.
+left join {{ ref('currency_rates') }} as rates
+    on
+        coalesce(orders.currency, last_orders.currency, '{{ perennial.setting("currency") }}') = rates.currency
+        and refunds.refunded_on >= rates.valid_from
+        and refunds.refunded_on < rates.valid_before
+where refunds.refunded_at <= clock.as_of

@@ -1,0 +1,92 @@
+with visits as (
+    select *
+    from {{ ref('events') }}
+    where is_visit
+),
+
+-- One row per session: what happened in it. Ties at the same moment go by the event's id.
+summed as (
+    select
+        session_id,
+        any_value(visitor_id) as visitor_id,
+        any_value(customer_id) as customer_id,
+        min(occurred_at) as started_at,
+        max(occurred_at) as ended_at,
+        max(known_at) as known_at,
+        max_by(url, (occurred_at, event_id)) as exit_url,
+        count(*) as n_events,
+        count_if(event_type = 'page_view') as n_page_views,
+        count_if(event_type = 'product_view') as n_product_views,
+        count_if(event_type = 'search') as n_searches,
+        count_if(event_type = 'add_to_cart') as n_cart_additions,
+        count_if(event_type = 'checkout') as n_checkouts,
+        count_if(event_type = 'purchase') as n_purchases,
+        bool_or(event_type in ('login', 'signup')) as has_login
+    from visits
+    group by all
+),
+
+first_events as (
+    select
+        session_id,
+        url,
+        event_type,
+        product_id,
+        lower(referrer) as referrer,
+        lower(utm_source) as utm_source,
+        lower(utm_medium) as utm_medium,
+        utm_campaign,
+        device,
+        platform
+    from visits
+    where event_id = session_id
+)
+
+select
+    cast(summed.session_id as varchar) as session_id,
+    cast(summed.visitor_id as varchar) as visitor_id,
+    cast(summed.customer_id as varchar) as customer_id,
+    cast(
+        case
+            when first_events.utm_medium in ('email', 'newsletter') then 'email'
+            when first_events.utm_medium in ('push', 'sms') then first_events.utm_medium
+            when first_events.utm_medium in ('cpc', 'ppc', 'paid', 'ads', 'display', 'paid_social')
+                then 'ads'
+            when first_events.utm_medium in ('social', 'organic_social') then 'social'
+            when first_events.utm_medium in ('affiliate', 'referral') then 'referral'
+            when first_events.utm_medium = 'organic' then 'organic'
+            when first_events.utm_medium is not null then 'other'
+            when first_events.referrer is null then 'direct'
+            when regexp_matches(first_events.referrer, '(google|bing|baidu|duckduckgo|yahoo|ecosia)[.]')
+                then 'organic'
+            when regexp_matches(first_events.referrer, '(facebook|instagram|tiktok|weibo|twitter|pinterest|youtube)[.]')
+                then 'social'
+            else 'referral'
+        end
+        as varchar
+    ) as channel,
+    cast(first_events.utm_source as varchar) as utm_source,
+    cast(first_events.utm_campaign as varchar) as utm_campaign,
+    cast(first_events.device as varchar) as device,
+    cast(first_events.platform as varchar) as platform,
+    cast(first_events.event_type as varchar) as entry_event_type,
+    cast(first_events.url as varchar) as entry_url,
+    cast(summed.exit_url as varchar) as exit_url,
+    cast(summed.has_login as boolean) as has_login,
+    cast(summed.n_purchases > 0 as boolean) as has_purchase,
+    cast(summed.n_events = 1 as boolean) as is_bounce,
+    cast(summed.n_events as bigint) as n_events,
+    cast(summed.n_page_views as bigint) as n_page_views,
+    cast(summed.n_product_views as bigint) as n_product_views,
+    cast(summed.n_searches as bigint) as n_searches,
+    cast(summed.n_cart_additions as bigint) as n_cart_additions,
+    cast(summed.n_checkouts as bigint) as n_checkouts,
+    cast(summed.n_purchases as bigint) as n_purchases,
+    cast({{ perennial.seconds_between('summed.started_at', 'summed.ended_at') }} as double) as duration_seconds,
+    cast(summed.started_at as timestamp) as started_at,
+    cast(summed.ended_at as timestamp) as ended_at,
+    cast({{ perennial.local_date('summed.started_at') }} as date) as started_on,
+    cast(summed.known_at as timestamp) as known_at
+from summed
+inner join first_events
+    on summed.session_id = first_events.session_id

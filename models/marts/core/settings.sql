@@ -1,0 +1,13 @@
+{#- The settings that this warehouse was built with, so that a reader of a number can know. -#}
+{%- for name in perennial.settings_catalogue() if name != 'raw_path' %}
+select
+    cast('{{ name }}' as varchar) as name,
+    cast(
+        {%- if name == 'as_of' %}
+        (select max(as_of) from {{ ref('clock') }})
+        {%- else %}
+        '{{ (perennial.setting(name) | string) | replace("'", "''") }}'
+        {%- endif %} as varchar
+    ) as value
+{{ 'union all' if not loop.last }}
+{%- endfor %}

@@ -1,0 +1,13 @@
+with checked as (
+    {{ perennial.checked('ad_spend') }}
+)
+
+select
+    spend_date,
+    channel,
+    cost,
+    impressions,
+    clicks,
+    coalesce(upper(currency), '{{ perennial.setting('currency') }}') as currency
+from checked
+where refusal is null

@@ -1,0 +1,17 @@
+with checked as (
+    {{ perennial.checked('customers') }}
+)
+
+select
+    customer_id,
+    created_at,
+    country,
+    region,
+    birth_date,
+    gender,
+    acquisition_channel,
+    email_hash,
+    marketing_consent,
+    ingested_at
+from checked
+where refusal is null

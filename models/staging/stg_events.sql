@@ -1,0 +1,24 @@
+with checked as (
+    {{ perennial.checked('events') }}
+)
+
+select
+    event_id,
+    occurred_at,
+    event_type,
+    customer_id,
+    anonymous_id,
+    session_id,
+    product_id,
+    url,
+    referrer,
+    utm_source,
+    utm_medium,
+    utm_campaign,
+    device,
+    platform,
+    value,
+    properties,
+    ingested_at
+from checked
+where refusal is null

@@ -1,0 +1,18 @@
+with checked as (
+    {{ perennial.checked('orders') }}
+)
+
+select
+    order_id,
+    customer_id,
+    ordered_at,
+    status,
+    coalesce(upper(currency), '{{ perennial.setting('currency') }}') as currency,
+    sales_channel,
+    coupon_code,
+    discount_amount,
+    shipping_amount,
+    tax_amount,
+    ingested_at
+from checked
+where refusal is null

@@ -1,0 +1,15 @@
+with checked as (
+    {{ perennial.checked('products') }}
+)
+
+select
+    product_id,
+    name,
+    category,
+    brand,
+    price,
+    unit_cost,
+    description,
+    ingested_at
+from checked
+where refusal is null

@@ -1,0 +1,16 @@
+with checked as (
+    {{ perennial.checked('reviews') }}
+)
+
+select
+    review_id,
+    product_id,
+    reviewed_at,
+    rating,
+    customer_id,
+    title,
+    body,
+    language,
+    ingested_at
+from checked
+where refusal is null

@@ -1,0 +1,7 @@
+"""Churn: train on past snapshots, test on later ones, score today's customers."""
+
+from perennial.churn.features import FEATURES, feature_matrix
+from perennial.churn.scoring import score_customers
+from perennial.churn.training import split_snapshots, train_models
+
+__all__ = ["FEATURES", "feature_matrix", "score_customers", "split_snapshots", "train_models"]

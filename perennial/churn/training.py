@@ -1,0 +1,219 @@
+"""Train churn models by time: fit on old snapshots, choose on newer ones, test on the newest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import skops.io
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from perennial.churn.features import FEATURES, feature_matrix
+
+SEED = 20240229
+
+# With less than this a model learns noise: it abstains, and says why.
+MIN_CUSTOMERS = 200
+MIN_PER_CLASS = 30
+
+# The rule that any model must beat: who bought longest ago is most likely gone.
+BASELINE = "recency"
+
+MODELS_SCHEMA = {
+    "model_name": pl.String,
+    "status": pl.String,
+    "is_champion": pl.Boolean,
+    "horizon_days": pl.Int64,
+    "trained_until_on": pl.Date,
+    "tested_on": pl.Date,
+    "selection_brier_score": pl.Float64,
+    "n_training_rows": pl.Int64,
+    "fitted_model": pl.Binary,
+    "test_predictions": pl.List(
+        pl.Struct({"customer_id": pl.String, "is_churned": pl.Boolean, "probability": pl.Float64})
+    ),
+}
+
+
+def candidates() -> dict[str, Pipeline]:
+    """Return the unfitted models by name."""
+    return {
+        "logistic_regression": make_pipeline(
+            # A feature that is missing for everyone is kept, as zeros: columns must not shift.
+            SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+            StandardScaler(),
+            LogisticRegression(C=0.1, max_iter=2000),
+        ),
+        "gradient_boosting": make_pipeline(
+            # A value of its own for what is missing: the trees' own way of handling it fails
+            # on a feature that is missing for everyone.
+            SimpleImputer(strategy="constant", fill_value=-99.0, keep_empty_features=True),
+            HistGradientBoostingClassifier(
+                learning_rate=0.05,
+                max_iter=150,
+                max_leaf_nodes=12,
+                min_samples_leaf=40,
+                l2_regularization=1.0,
+                early_stopping=False,
+                random_state=SEED,
+            ),
+        ),
+        BASELINE: make_pipeline(StandardScaler(), LogisticRegression()),
+    }
+
+
+@dataclass(frozen=True)
+class Split:
+    """Snapshots by what they are for; every label is known before the next part begins."""
+
+    train: list[date]
+    select: date
+    test: date
+
+
+def split_snapshots(snapshots: list[date], horizon_days: int) -> Split | None:
+    """Split labelled snapshots by time.
+
+    The newest labelled snapshot is the test. Standing there, one knows the labels of
+    snapshots at least one horizon older: the newest of these chooses the champion, and what
+    is a further horizon older trains for the choice.
+
+    Args:
+        snapshots: snapshot dates whose label is mature, in any order.
+        horizon_days: length of the label's window in days.
+
+    Returns:
+        The split, or None where the history is too short for one.
+    """
+    horizon = timedelta(days=horizon_days)
+    ordered = sorted(set(snapshots))
+    if not ordered:
+        return None
+    test = ordered[-1]
+    known_at_test = [day for day in ordered if day + horizon <= test]
+    if not known_at_test:
+        return None
+    select = known_at_test[-1]
+    train = [day for day in ordered if day + horizon <= select]
+    return Split(train, select, test) if train else None
+
+
+def _why_too_little(rows: pl.DataFrame, what: str) -> str | None:
+    n_churned = int(rows["is_churned"].sum() or 0)
+    rarest = min(n_churned, rows.height - n_churned)
+    if rows.height < MIN_CUSTOMERS or rarest < MIN_PER_CLASS:
+        return (
+            f"the {what} snapshots have {rows.height} rows, {rarest} of the rarer outcome; "
+            f"needed are {MIN_CUSTOMERS} and {MIN_PER_CLASS}"
+        )
+    return None
+
+
+def columns_of(model_name: str) -> list[int]:
+    """Return which columns of the feature matrix a model uses."""
+    if model_name == BASELINE:
+        return [list(FEATURES).index("recency_days")]
+    return list(range(len(FEATURES)))
+
+
+def _fit(model_name: str, rows: pl.DataFrame):
+    model = candidates()[model_name]
+    matrix = feature_matrix(rows)[:, columns_of(model_name)]
+    return model.fit(matrix, rows["is_churned"].to_numpy().astype(int))
+
+
+def predict(model_name: str, model, rows: pl.DataFrame) -> np.ndarray:
+    """Return the probability of churn, shape (n,), for n rows of `churn_features`."""
+    return model.predict_proba(feature_matrix(rows)[:, columns_of(model_name)])[:, 1]
+
+
+def train_models(features: pl.DataFrame) -> pl.DataFrame:
+    """Train every candidate, test it out of time and choose the champion.
+
+    The champion is the candidate (never the baseline) with the lowest Brier score on the
+    selection snapshot, which neither its training nor the test has seen. For the test each
+    candidate is fitted again on all that was known at the test snapshot; the model that is
+    kept is fitted on every labelled snapshot.
+
+    Args:
+        features: rows of `churn_features`, in any order.
+
+    Returns:
+        One row per candidate, with the columns of MODELS_SCHEMA. With too little data the
+        status is 'abstained: ' and the reason, and there is no model. No row at all for a
+        shop without customers.
+    """
+    labelled = features.filter(pl.col("is_churned").is_not_null()).sort(
+        "snapshot_on", "customer_id"
+    )
+    if features.is_empty():
+        return pl.DataFrame(schema=MODELS_SCHEMA)
+    horizon_days = int(features["horizon_days"][0])
+    split = split_snapshots(labelled["snapshot_on"].unique().to_list(), horizon_days)
+    if split is None:
+        why = f"the history is shorter than three horizons of {horizon_days} days"
+        return _abstained(horizon_days, why)
+
+    train = labelled.filter(pl.col("snapshot_on").is_in(split.train))
+    select = labelled.filter(pl.col("snapshot_on") == split.select)
+    test = labelled.filter(pl.col("snapshot_on") == split.test)
+    known_at_test = labelled.filter(
+        pl.col("snapshot_on") <= split.test - timedelta(days=horizon_days)
+    )
+    why = (
+        _why_too_little(train, "training")
+        or _why_too_little(select, "selection")
+        or _why_too_little(test, "test")
+    )
+    if why:
+        return _abstained(horizon_days, why)
+
+    rows = []
+    for name in candidates():
+        chosen_by = predict(name, _fit(name, train), select)
+        tested = predict(name, _fit(name, known_at_test), test)
+        rows.append(
+            {
+                "model_name": name,
+                "status": "trained",
+                "is_champion": False,
+                "horizon_days": horizon_days,
+                "trained_until_on": known_at_test["snapshot_on"].max(),
+                "tested_on": split.test,
+                "selection_brier_score": brier_score_loss(
+                    select["is_churned"].to_numpy(), chosen_by
+                ),
+                "n_training_rows": labelled.height,
+                "fitted_model": skops.io.dumps(_fit(name, labelled)),
+                "test_predictions": test.select("customer_id", "is_churned")
+                .with_columns(probability=tested)
+                .to_dicts(),
+            }
+        )
+    champion = min(
+        (row for row in rows if row["model_name"] != BASELINE),
+        key=lambda row: (row["selection_brier_score"], row["model_name"]),
+    )
+    champion["is_champion"] = True
+    return pl.DataFrame(rows, schema=MODELS_SCHEMA)
+
+
+def _abstained(horizon_days: int, why: str) -> pl.DataFrame:
+    rows = [
+        {
+            "model_name": name,
+            "status": f"abstained: {why}",
+            "is_champion": False,
+            "horizon_days": horizon_days,
+            "test_predictions": [],
+        }
+        for name in candidates()
+    ]
+    return pl.DataFrame(rows, schema=MODELS_SCHEMA)

@@ -1,0 +1,11 @@
+"""Score every scoreable customer at as_of; see perennial.churn.score_customers."""
+
+from perennial.churn import score_customers
+
+
+def model(dbt, session):
+    """Return one row per customer with probability and reasons."""
+    dbt.config(materialized="table")
+    features = dbt.ref("churn_features").pl()
+    models = dbt.ref("py_churn_models").pl()
+    return score_customers(features, models).to_arrow()
