@@ -4,6 +4,8 @@ with lines as (
     select
         InvoiceNo as invoice,
         StockCode as stock_code,
+        -- 15056bl and 15056BL are one product.
+        upper(StockCode) as product_id,
         Description as description,
         Quantity as quantity,
         -- London wall-clock time without a zone.
@@ -24,8 +26,9 @@ select
         order by stock_code, description, quantity, invoiced_at, unit_price, customer_id, country
     ) as line_number,
     case
-        when invoice like 'C%' then 'return'
+        when upper(stock_code) in ('POST', 'DOT', 'C2') and invoice like 'C%' then 'shipping return'
         when upper(stock_code) in ('POST', 'DOT', 'C2') then 'shipping'
+        when invoice like 'C%' then 'return'
         else 'sale'
     end as kind,
     invoice not like 'C%' and invoice not like 'A%' and quantity > 0 and unit_price > 0 as is_sold

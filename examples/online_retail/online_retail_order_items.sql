@@ -3,7 +3,7 @@
 select
     invoice as order_id,
     line_number,
-    stock_code as product_id,
+    product_id,
     quantity,
     unit_price
 from {{ ref('online_retail_lines') }}

@@ -4,7 +4,7 @@ with distinct_lines as (
     -- Of lines that are equal in everything, one counts.
     select distinct *
     from {{ ref('online_retail_lines') }}
-    where kind <> 'return'
+    where kind not in ('return', 'shipping return')
 )
 
 select

@@ -1,7 +1,7 @@
 -- One code has several descriptions: the one on most lines is its name.
 with counted as (
     select
-        stock_code,
+        product_id,
         description,
         count(*) as n_lines
     from {{ ref('online_retail_lines') }}
@@ -9,9 +9,9 @@ with counted as (
 )
 
 select
-    stock_code as product_id,
+    product_id,
     max_by(description, (n_lines, description)) as name,
     -- The file has no categories; what is no product is told apart by its code.
-    case when regexp_matches(stock_code, '^[0-9]{5}') then 'goods' else 'not a product' end as category
+    case when regexp_matches(product_id, '^[0-9]{5}') then 'goods' else 'not a product' end as category
 from counted
-group by stock_code
+group by product_id

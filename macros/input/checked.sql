@@ -6,7 +6,7 @@ A row is judged in this order, and the first rule that it breaks is named:
   missing key        a required column, or both of an either-or pair, is null
   bad type           a value is there but is not of the column's type
   impossible value   outside what the contract accepts, or a moment that cannot have been
-  duplicate          another row of the same key was ingested later, or is equal
+  duplicate          another row of the same key was ingested later, or is further on, or is equal
   unknown parent     the row that it belongs to is not in stg_<parent>
 
 Arguments:
@@ -29,6 +29,10 @@ Arguments:
 {%- set versions = [] -%}
 {%- for column in columns -%}
     {%- if column.config.meta.key %}{% do key.append(column.name) %}
+    {%- elif column.config.meta.accepted %}
+        {#- Accepted values stand in the order of progress: cancelled comes after placed. -#}
+        {%- do versions.append("list_position(['" ~ column.config.meta.accepted | join("', '")
+            ~ "'], " ~ column.name ~ ') desc nulls last') -%}
     {%- elif column.name != 'ingested_at' %}{% do versions.append(column.name ~ ' desc nulls last') %}
     {%- endif -%}
 {%- endfor -%}
@@ -56,6 +60,12 @@ Arguments:
                 partition by refusal is null, {{ key | join(', ') }}
                 order by {{ versions | join(', ') }}
             ) as version_number
+            {%- if 'ingested_at' in rules.columns %},
+            -- A correction changes what is known of a row, not since when it is known.
+            min(ingested_at) over (
+                partition by refusal is null, {{ key | join(', ') }}
+            ) as first_ingested_at
+            {%- endif %}
         from (
             select
                 {%- for column in columns %}
@@ -114,7 +124,10 @@ when the contract cannot be read yet; a test holds this list against the contrac
     {%- if column.name not in found -%}
         cast(null as {{ 'varchar' if type == 'json' else type }})
     {%- elif type == 'varchar' -%}
-        {{ 'lower(' ~ text ~ ')' if column.config.meta.accepted else text }}
+        {%- if column.config.meta.accepted -%}lower({{ text }})
+        {%- elif column.config.meta.upper -%}upper({{ text }})
+        {%- else -%}{{ text }}
+        {%- endif -%}
     {%- elif type == 'timestamp' and native.startswith('TIMESTAMP') and 'ZONE' not in native -%}
         cast(raw_table.{{ column.name }} as timestamp)
     {%- elif type == 'timestamp' -%}

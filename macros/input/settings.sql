@@ -7,6 +7,7 @@
         'raw_schema': {'type': 'text', 'default': 'raw'},
         'raw_models': {'type': 'mapping', 'default': {}},
         'as_of': {'type': 'timestamp', 'default': none},
+        'history_loaded_until': {'type': 'timestamp', 'default': none},
         'timezone': {'type': 'text', 'default': 'UTC'},
         'week_start': {'type': 'text', 'default': 'monday', 'accepted': ['monday',
             'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday']},
@@ -101,15 +102,14 @@ own setting in `shop_settings`, the default.
         {% do perennial.stop("setting 'timezone': " ~ zone
             ~ " is no time zone; use a name such as Europe/Berlin.") %}
     {% endif %}
-    {% set as_of = perennial.setting('as_of') %}
-    {% if as_of is not none %}
-        {% set moment = run_query("select try_cast('" ~ (as_of | string) | replace("'", "''")
-            ~ "' as timestamptz)").rows[0][0] %}
-        {% if moment is none %}
-            {% do perennial.stop("setting 'as_of': " ~ as_of
+    {% for name in ['as_of', 'history_loaded_until'] %}
+        {% set given = perennial.setting(name) %}
+        {% if given is not none and run_query("select try_cast('" ~ (given | string)
+            | replace("'", "''") ~ "' as timestamptz)").rows[0][0] is none %}
+            {% do perennial.stop("setting '" ~ name ~ "': " ~ given
                 ~ " is no moment; use YYYY-MM-DD HH:MM:SS in UTC.") %}
         {% endif %}
-    {% endif %}
+    {% endfor %}
 {% endmacro %}
 
 

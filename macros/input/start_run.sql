@@ -85,19 +85,42 @@ that cannot be cut into columns are kept in raw.unreadable_lines, which `quarant
                 {% do run_query('create view ' ~ target_name ~ ' as select * from read_parquet('
                     ~ list ~ ', union_by_name = true)') %}
             {% else %}
-                {% do run_query('drop table if exists reject_errors') %}
-                {% do run_query('drop table if exists reject_scans') %}
-                {% do run_query('create table ' ~ target_name ~ ' as select * from read_csv('
-                    ~ list ~ ", all_varchar = true, header = true, union_by_name = true"
-                    ~ ", delim = ',', quote = '\"', escape = '\"', ignore_errors = true"
-                    ~ ', store_rejects = true)') %}
-                {% do run_query('insert into ' ~ schema ~ ".unreadable_lines select '" ~ table
-                    ~ "', any_value(scans.file_path), errors.line, any_value(errors.csv_line)"
-                    ~ ", string_agg(errors.error_message, '; ' order by errors.column_idx)"
-                    ~ ' from reject_errors as errors inner join reject_scans as scans'
-                    ~ ' using (scan_id, file_id) group by scan_id, file_id, errors.line') %}
+                {% for file in quoted %}
+                    {% do perennial.load_csv_file(table, target_name, file, loop.first) %}
+                {% endfor %}
             {% endif %}
         {% endfor %}
     {% endfor %}
-    {% do adapter.commit_if_has_connection() if adapter.commit_if_has_connection is defined %}
+{% endmacro %}
+
+
+{#-
+Add one csv file to a raw table, by the names of its columns: DuckDB cannot both match columns
+by name over several files and keep the lines that it rejects.
+
+Arguments:
+  table        name of the table in the raw contract
+  target_name  the table to write, with its schema
+  file         the file's path, quoted
+  is_first     make the table; otherwise add to it
+-#}
+{% macro load_csv_file(table, target_name, file, is_first) %}
+    {% for temporary in ['reject_errors', 'reject_scans', 'raw_file'] %}
+        {% do run_query('drop table if exists temp.' ~ temporary) %}
+    {% endfor %}
+    {% do run_query('create ' ~ ('table ' ~ target_name if is_first else 'temp table raw_file')
+        ~ ' as select * from read_csv(' ~ file ~ ", all_varchar = true, header = true"
+        ~ ", delim = ',', quote = '\"', escape = '\"', ignore_errors = true"
+        ~ ', store_rejects = true)') %}
+    {% if not is_first %}
+        {% for column in run_query('describe temp.raw_file').columns[0].values() %}
+            {% do run_query('alter table ' ~ target_name ~ ' add column if not exists "'
+                ~ column ~ '" varchar') %}
+        {% endfor %}
+        {% do run_query('insert into ' ~ target_name ~ ' by name select * from temp.raw_file') %}
+    {% endif %}
+    {% do run_query('insert into ' ~ perennial.setting('raw_schema') ~ ".unreadable_lines select '"
+        ~ table ~ "', " ~ file ~ ', line, any_value(csv_line)'
+        ~ ", string_agg(error_message, '; ' order by column_idx)"
+        ~ ' from reject_errors group by line') %}
 {% endmacro %}

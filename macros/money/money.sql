@@ -1,4 +1,22 @@
 {#- An amount in the reporting currency, rounded to cents; null where the rate is missing. -#}
 {% macro in_reporting_currency(amount, rate) -%}
-    cast(round(cast({{ amount }} as decimal(28, 4)) * cast({{ rate }} as decimal(18, 8)), 2) as decimal(18, 2))
+    cast(
+        round(cast({{ amount }} as decimal(18, 2)) * cast({{ rate }} as decimal(20, 12)), 2)
+        as decimal(18, 2)
+    )
+{%- endmacro %}
+
+
+{#-
+The sum of an amount over a group, null when any of its rows is null: what cannot be known
+(for want of an exchange rate) must not look like nothing.
+-#}
+{% macro complete_sum(amount) -%}
+    case when count(*) = count({{ amount }}) then sum({{ amount }}) end
+{%- endmacro %}
+
+
+{#- An amount times part / whole, in cents; a half is rounded up, as in decimal arithmetic. -#}
+{% macro share(amount, part, whole) -%}
+    round(cast({{ amount }} * {{ part }} / cast({{ whole }} as double) as decimal(18, 6)), 2)
 {%- endmacro %}

@@ -11,14 +11,14 @@ Arguments:
     {%- set z = 1.959963984540054 -%}
     {%- set sign = {'low': '-', 'high': '+'}[side] -%}
     {%- set n = 'cast(' ~ denominator ~ ' as double)' -%}
-    {%- set p = '(cast(' ~ numerator ~ ' as double) / nullif(' ~ n ~ ', 0))' -%}
-    least(1.0, greatest(0.0,
+    {%- set p = '(cast(' ~ numerator ~ ' as double) / ' ~ n ~ ')' -%}
+    {#- least and greatest pass over nulls, so the case must keep them. -#}
+    case when {{ denominator }} > 0 then least(1.0, greatest(0.0,
         (
-            {{ p }} + {{ z * z / 2 }} / nullif({{ n }}, 0)
+            {{ p }} + {{ z * z / 2 }} / {{ n }}
             {{ sign }} {{ z }} * sqrt(greatest(0.0,
-                {{ p }} * (1 - {{ p }}) / nullif({{ n }}, 0)
-                + {{ z * z / 4 }} / nullif({{ n }} * {{ n }}, 0)
+                {{ p }} * (1 - {{ p }}) / {{ n }} + {{ z * z / 4 }} / ({{ n }} * {{ n }})
             ))
-        ) / (1 + {{ z * z }} / nullif({{ n }}, 0))
-    ))
+        ) / (1 + {{ z * z }} / {{ n }})
+    )) end
 {%- endmacro %}

@@ -46,19 +46,23 @@ Arguments:
 
 
 {#-
-When a row became known to the shop: when it was ingested, but never before it happened.
-Rows of the first day of ingestion are the shop's history, brought in at one go; each of
-them was known to the shop when it happened. So are rows without `ingested_at`.
+When a row became known to the shop: when its first version was ingested, but never before it
+happened. The first load brings a shop's history at one go, and each row of that was known
+when it happened: so are rows ingested by the setting history_loaded_until, or else within a
+day of the table's first; and rows without `ingested_at`.
 
 Arguments:
-  happened_at       when it happened
-  ingested_at       when it was ingested, may be null
-  first_ingested_on the day of the first ingestion of the table, may be null
+  happened_at        when it happened
+  first_ingested_at  when its first version was ingested, may be null
+  load_began_at      when the first row of the table was ingested, may be null
 -#}
-{% macro known_at(happened_at, ingested_at, first_ingested_on) -%}
+{% macro known_at(happened_at, first_ingested_at, load_began_at) -%}
     case
-        when cast({{ ingested_at }} as date) > {{ first_ingested_on }}
-            then greatest({{ happened_at }}, {{ ingested_at }})
+        when {{ first_ingested_at }} >
+            {%- if perennial.setting('history_loaded_until') is none %} {{ load_began_at }} + interval '1' day
+            {%- else %} timestamp '{{ perennial.setting("history_loaded_until") }}'
+            {%- endif %}
+            then greatest({{ happened_at }}, {{ first_ingested_at }})
         else {{ happened_at }}
     end
 {%- endmacro %}

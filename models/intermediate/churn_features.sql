@@ -154,9 +154,12 @@ select
     cast(features.n_orders_365d as double) as n_orders_365d,
     cast((features.tenure_days - features.recency_days) / nullif(features.n_orders - 1, 0) as double)
         as mean_gap_days,
+    -- Two orders within the hour are no rhythm: a gap counts as a day at least.
     cast(
-        features.recency_days * (features.n_orders - 1)
-        / nullif(features.tenure_days - features.recency_days, 0)
+        case
+            when features.n_orders > 1 then features.recency_days
+                / greatest(1, (features.tenure_days - features.recency_days) / (features.n_orders - 1))
+        end
         as double
     ) as lateness,
     cast(features.net_amount as double) as net_amount,

@@ -27,7 +27,7 @@ by_period as (
         '{{ grain }}' as grain,
         {{ perennial.period_start(grain, 'happened_on') }} as period_start_on,
         sum(n_orders) as n_orders,
-        sum(revenue_amount) as revenue_amount
+        {{ perennial.complete_sum('revenue_amount') }} as revenue_amount
     from facts
     group by all
     {{ 'union all' if not loop.last }}

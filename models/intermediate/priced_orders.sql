@@ -3,7 +3,7 @@ with orders as (
     select
         *,
         {{ perennial.local_date('ordered_at') }} as ordered_on,
-        (select min(cast(ingested_at as date)) from {{ ref('stg_orders') }}) as first_ingested_on
+        (select min(ingested_at) from {{ ref('stg_orders') }}) as load_began_at
     from {{ ref('stg_orders') }}
 )
 
@@ -22,7 +22,7 @@ select
     {{ perennial.in_reporting_currency('coalesce(orders.shipping_amount, 0)', 'rates.rate') }} as shipping_amount,
     {{ perennial.in_reporting_currency('coalesce(orders.tax_amount, 0)', 'rates.rate') }} as tax_amount,
     orders.ingested_at,
-    {{ perennial.known_at('orders.ordered_at', 'orders.ingested_at', 'orders.first_ingested_on') }} as known_at
+    {{ perennial.known_at('orders.ordered_at', 'orders.first_ingested_at', 'orders.load_began_at') }} as known_at
 from orders
 cross join {{ ref('clock') }} as clock
 left join {{ ref('currency_rates') }} as rates

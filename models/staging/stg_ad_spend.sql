@@ -8,6 +8,6 @@ select
     cost,
     impressions,
     clicks,
-    coalesce(upper(currency), '{{ perennial.setting('currency') }}') as currency
+    coalesce(currency, '{{ perennial.setting('currency') }}') as currency
 from checked
 where refusal is null

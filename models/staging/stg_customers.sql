@@ -12,6 +12,7 @@ select
     acquisition_channel,
     email_hash,
     marketing_consent,
-    ingested_at
+    ingested_at,
+    first_ingested_at
 from checked
 where refusal is null

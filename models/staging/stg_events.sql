@@ -19,6 +19,7 @@ select
     platform,
     value,
     properties,
-    ingested_at
+    ingested_at,
+    first_ingested_at
 from checked
 where refusal is null

@@ -4,7 +4,7 @@ with checked as (
 
 select
     rate_date,
-    upper(currency) as currency,
+    currency,
     rate
 from checked
 where refusal is null

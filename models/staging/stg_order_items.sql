@@ -9,6 +9,7 @@ select
     quantity,
     unit_price,
     discount_amount,
-    ingested_at
+    ingested_at,
+    first_ingested_at
 from checked
 where refusal is null

@@ -7,12 +7,13 @@ select
     customer_id,
     ordered_at,
     status,
-    coalesce(upper(currency), '{{ perennial.setting('currency') }}') as currency,
+    coalesce(currency, '{{ perennial.setting('currency') }}') as currency,
     sales_channel,
     coupon_code,
     discount_amount,
     shipping_amount,
     tax_amount,
-    ingested_at
+    ingested_at,
+    first_ingested_at
 from checked
 where refusal is null

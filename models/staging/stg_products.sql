@@ -10,6 +10,7 @@ select
     price,
     unit_cost,
     description,
-    ingested_at
+    ingested_at,
+    first_ingested_at
 from checked
 where refusal is null

@@ -12,6 +12,7 @@ select
     product_id,
     quantity,
     reason,
-    ingested_at
+    ingested_at,
+    first_ingested_at
 from checked
 where refusal is null

@@ -11,6 +11,7 @@ select
     title,
     body,
     language,
-    ingested_at
+    ingested_at,
+    first_ingested_at
 from checked
 where refusal is null

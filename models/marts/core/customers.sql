@@ -25,9 +25,9 @@ order_totals as (
         min(ordered_at) as first_ordered_at,
         max(ordered_at) as last_ordered_at,
         sum(n_units) as n_units,
-        sum(gross_amount) as gross_amount,
-        sum(discount_amount) as discount_amount,
-        sum(net_amount) as net_amount
+        {{ perennial.complete_sum('gross_amount') }} as gross_amount,
+        {{ perennial.complete_sum('discount_amount') }} as discount_amount,
+        {{ perennial.complete_sum('net_amount') }} as net_amount
     from orders
     group by all
 ),
@@ -70,21 +70,44 @@ refunds as (
     select
         customer_id,
         count(*) as n_refunds,
-        sum(amount) as refund_amount
+        {{ perennial.complete_sum('amount') }} as refund_amount
     from {{ ref('refunds') }}
     where not is_order_cancelled
     group by all
 ),
 
+-- No order and no refund are amounts of 0; one that lacks its exchange rate stays null.
+amounts as (
+    select
+        ids.customer_id,
+        case when order_totals.customer_id is null then 0 else order_totals.gross_amount end as gross_amount,
+        case when order_totals.customer_id is null then 0 else order_totals.discount_amount end
+            as discount_amount,
+        case when order_totals.customer_id is null then 0 else order_totals.net_amount end as net_amount,
+        case when refunds.customer_id is null then 0 else refunds.refund_amount end as refund_amount
+    from ids
+    left join order_totals
+        on ids.customer_id = order_totals.customer_id
+    left join refunds
+        on ids.customer_id = refunds.customer_id
+),
+
 visits as (
     select
-        customer_id,
+        sessions.customer_id,
         count(*) as n_sessions,
-        min(started_at) as first_visited_at,
-        max(ended_at) as last_visited_at,
-        min_by(channel, (started_at, session_id)) as first_visit_channel
-    from {{ ref('sessions') }}
-    where customer_id is not null
+        min(sessions.started_at) as first_visited_at,
+        max(sessions.ended_at) as last_visited_at,
+        -- A visit after the first order cannot have brought the customer.
+        min_by(sessions.channel, (sessions.started_at, sessions.session_id)) filter (
+            where
+                order_totals.customer_id is null
+                or sessions.started_at <= order_totals.first_ordered_at
+        ) as first_visit_channel
+    from {{ ref('sessions') }} as sessions
+    left join order_totals
+        on sessions.customer_id = order_totals.customer_id
+    where sessions.customer_id is not null
     group by all
 )
 
@@ -112,12 +135,10 @@ select
     cast(coalesce(refunds.n_refunds, 0) as bigint) as n_refunds,
     cast(coalesce(visits.n_sessions, 0) as bigint) as n_sessions,
     cast(coalesce(order_totals.n_units, 0) as decimal(18, 3)) as n_units,
-    cast(coalesce(order_totals.gross_amount, 0) as decimal(18, 2)) as gross_amount,
-    cast(coalesce(order_totals.discount_amount, 0) as decimal(18, 2)) as discount_amount,
-    cast(coalesce(refunds.refund_amount, 0) as decimal(18, 2)) as refund_amount,
-    cast(
-        coalesce(order_totals.net_amount, 0) - coalesce(refunds.refund_amount, 0) as decimal(18, 2)
-    ) as revenue_amount,
+    cast(amounts.gross_amount as decimal(18, 2)) as gross_amount,
+    cast(amounts.discount_amount as decimal(18, 2)) as discount_amount,
+    cast(amounts.refund_amount as decimal(18, 2)) as refund_amount,
+    cast(amounts.net_amount - amounts.refund_amount as decimal(18, 2)) as revenue_amount,
     cast(order_totals.net_amount / nullif(order_totals.n_orders, 0) as decimal(18, 2)) as average_order_amount,
     cast(accounts.created_at as timestamp) as created_at,
     cast(order_totals.first_ordered_at as timestamp) as first_ordered_at,
@@ -127,6 +148,8 @@ select
     cast(visits.first_visited_at as timestamp) as first_visited_at,
     cast(visits.last_visited_at as timestamp) as last_visited_at
 from ids
+inner join amounts
+    on ids.customer_id = amounts.customer_id
 left join {{ ref('stg_customers') }} as accounts
     on ids.customer_id = accounts.customer_id
 left join order_totals

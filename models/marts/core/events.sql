@@ -7,7 +7,7 @@ with known as (
         -- What is sent to a customer is no visit.
         events.event_type not in ('email_sent', 'email_open', 'push_open') as is_visit,
         links.customer_id as first_customer_id,
-        (select min(cast(ingested_at as date)) from {{ ref('stg_events') }}) as first_ingested_on
+        (select min(ingested_at) from {{ ref('stg_events') }}) as load_began_at
     from {{ ref('stg_events') }} as events
     cross join {{ ref('clock') }} as clock
     left join {{ ref('identity_links') }} as links
@@ -80,6 +80,6 @@ select
     cast({{ perennial.local_date('occurred_at') }} as date) as occurred_on,
     cast(ingested_at as timestamp) as ingested_at,
     cast(
-        {{ perennial.known_at('occurred_at', 'ingested_at', 'first_ingested_on') }} as timestamp
+        {{ perennial.known_at('occurred_at', 'first_ingested_at', 'load_began_at') }} as timestamp
     ) as known_at
 from sessions

@@ -2,6 +2,7 @@ with links as (
     select
         anonymous_id,
         customer_id,
+        min((occurred_at, event_id)) as first_event,
         min(occurred_at) as first_linked_at,
         max(occurred_at) as last_linked_at,
         count(*) as n_events
@@ -19,7 +20,7 @@ select
     cast(customer_id as varchar) as customer_id,
     -- Before the first login on a device, its first customer is the best guess.
     cast(
-        row_number() over (partition by anonymous_id order by first_linked_at, customer_id) = 1
+        row_number() over (partition by anonymous_id order by first_event) = 1
         as boolean
     ) as is_first_of_device,
     cast(count(*) over (partition by anonymous_id) as bigint) as n_customers_of_device,

@@ -31,15 +31,20 @@ running as (
 ),
 
 -- The order's discount falls on its lines in proportion to what they cost. Rounding the
--- running share, not each share, makes the parts add up to the whole cent for cent.
+-- running share, not each share, makes the parts add up to the whole cent for cent. No more
+-- is given off than the order costs.
 shared as (
     select
         *,
         case
-            when order_total = 0 then 0
+            when order_total <= 0 then 0
             else
-                round(order_discount * total_so_far / order_total, 2)
-                - round(order_discount * (total_so_far - (gross - line_discount)) / order_total, 2)
+                {{ perennial.share('least(order_discount, order_total)', 'total_so_far', 'order_total') }}
+                - {{ perennial.share(
+                    'least(order_discount, order_total)',
+                    '(total_so_far - (gross - line_discount))',
+                    'order_total'
+                ) }}
         end as order_discount_share
     from running
 ),

@@ -3,11 +3,9 @@ with items as (
         order_id,
         count(*) as n_lines,
         sum(quantity) as n_units,
-        sum(gross_amount) as gross_amount,
-        sum(line_discount_amount + order_discount_amount) as discount_amount,
-        sum(net_amount) as net_amount,
-        -- One line without an exchange rate leaves the whole order without an amount.
-        count(*) = count(net_amount) as is_priced
+        {{ perennial.complete_sum('gross_amount') }} as gross_amount,
+        {{ perennial.complete_sum('line_discount_amount + order_discount_amount') }} as discount_amount,
+        {{ perennial.complete_sum('net_amount') }} as net_amount
     from {{ ref('order_items') }}
     group by all
 ),
@@ -15,10 +13,26 @@ with items as (
 refunds as (
     select
         order_id,
-        sum(amount) as refund_amount
+        {{ perennial.complete_sum('amount') }} as refund_amount
     from {{ ref('refunds') }}
     where order_id is not null and not is_order_cancelled
     group by all
+),
+
+-- Nothing bought and nothing given back are amounts of 0; an amount that lacks its exchange
+-- rate stays null.
+amounts as (
+    select
+        orders.order_id,
+        case when items.order_id is null then 0 else items.gross_amount end as gross_amount,
+        case when items.order_id is null then 0 else items.discount_amount end as discount_amount,
+        case when items.order_id is null then 0 else items.net_amount end as net_amount,
+        case when refunds.order_id is null then 0 else refunds.refund_amount end as refund_amount
+    from {{ ref('priced_orders') }} as orders
+    left join items
+        on orders.order_id = items.order_id
+    left join refunds
+        on orders.order_id = refunds.order_id
 ),
 
 -- Guests cannot be told apart and cancelled orders never happened: neither has a number.
@@ -52,18 +66,12 @@ select
     cast(coalesce(items.n_lines, 0) as bigint) as n_lines,
     cast(coalesce(items.n_units, 0) as decimal(18, 3)) as n_units,
     cast(orders.exchange_rate as double) as exchange_rate,
-    cast(case when items.is_priced then items.gross_amount when items.order_id is null then 0 end as decimal(18, 2))
-        as gross_amount,
-    cast(case when items.is_priced then items.discount_amount when items.order_id is null then 0 end as decimal(18, 2))
-        as discount_amount,
-    cast(case when items.is_priced then items.net_amount when items.order_id is null then 0 end as decimal(18, 2))
-        as net_amount,
-    cast(coalesce(refunds.refund_amount, 0) as decimal(18, 2)) as refund_amount,
+    cast(amounts.gross_amount as decimal(18, 2)) as gross_amount,
+    cast(amounts.discount_amount as decimal(18, 2)) as discount_amount,
+    cast(amounts.net_amount as decimal(18, 2)) as net_amount,
+    cast(amounts.refund_amount as decimal(18, 2)) as refund_amount,
     cast(
-        case
-            when orders.is_cancelled or items.order_id is null then 0 - coalesce(refunds.refund_amount, 0)
-            when items.is_priced then items.net_amount - coalesce(refunds.refund_amount, 0)
-        end
+        case when orders.is_cancelled then 0 else amounts.net_amount end - amounts.refund_amount
         as decimal(18, 2)
     ) as revenue_amount,
     cast(orders.shipping_amount as decimal(18, 2)) as shipping_amount,
@@ -73,9 +81,9 @@ select
     cast(orders.ingested_at as timestamp) as ingested_at,
     cast(orders.known_at as timestamp) as known_at
 from {{ ref('priced_orders') }} as orders
+inner join amounts
+    on orders.order_id = amounts.order_id
 left join items
     on orders.order_id = items.order_id
-left join refunds
-    on orders.order_id = refunds.order_id
 left join numbered
     on orders.order_id = numbered.order_id

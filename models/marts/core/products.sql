@@ -11,7 +11,7 @@ sales as (
         count(distinct order_id) as n_orders,
         count(distinct customer_id) as n_customers,
         sum(quantity) as n_units,
-        sum(net_amount) as net_amount,
+        {{ perennial.complete_sum('net_amount') }} as net_amount,
         min(ordered_at) as first_sold_at,
         max(ordered_at) as last_sold_at
     from {{ ref('order_items') }}
@@ -31,7 +31,8 @@ select
     cast(coalesce(sales.n_orders, 0) as bigint) as n_orders,
     cast(coalesce(sales.n_customers, 0) as bigint) as n_customers,
     cast(coalesce(sales.n_units, 0) as decimal(18, 3)) as n_units,
-    cast(coalesce(sales.net_amount, 0) as decimal(18, 2)) as net_amount,
+    cast(case when sales.product_id is null then 0 else sales.net_amount end as decimal(18, 2))
+        as net_amount,
     cast(sales.first_sold_at as timestamp) as first_sold_at,
     cast(sales.last_sold_at as timestamp) as last_sold_at
 from ids

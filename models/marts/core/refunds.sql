@@ -2,7 +2,7 @@ with refunds as (
     select
         *,
         {{ perennial.local_date('refunded_at') }} as refunded_on,
-        (select min(cast(ingested_at as date)) from {{ ref('stg_refunds') }}) as first_ingested_on
+        (select min(ingested_at) from {{ ref('stg_refunds') }}) as load_began_at
     from {{ ref('stg_refunds') }}
 ),
 
@@ -25,7 +25,11 @@ select
     cast(refunds.refund_id as varchar) as refund_id,
     cast(refunds.order_id as varchar) as order_id,
     cast(refunds.line_number as bigint) as line_number,
-    cast(coalesce(orders.customer_id, refunds.customer_id) as varchar) as customer_id,
+    -- A guest's order stays a guest's, whoever the refund names.
+    cast(
+        case when orders.order_id is null then refunds.customer_id else orders.customer_id end
+        as varchar
+    ) as customer_id,
     cast(refunds.product_id as varchar) as product_id,
     cast(refunds.reason as varchar) as reason,
     -- A cancelled order earned nothing that could be given back.
@@ -36,7 +40,7 @@ select
     cast(refunds.refunded_on as date) as refunded_on,
     cast(refunds.ingested_at as timestamp) as ingested_at,
     cast(
-        {{ perennial.known_at('refunds.refunded_at', 'refunds.ingested_at', 'refunds.first_ingested_on') }}
+        {{ perennial.known_at('refunds.refunded_at', 'refunds.first_ingested_at', 'refunds.load_began_at') }}
         as timestamp
     ) as known_at
 from refunds

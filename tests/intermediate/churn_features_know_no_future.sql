@@ -1,0 +1,37 @@
+-- Computed again from the orders known at each snapshot, by other means than the model: the
+-- days since the last order, the number of orders, and what happened in the horizon.
+with again as (
+    select
+        features.customer_id,
+        features.snapshot_on,
+        min(date_diff('microsecond', orders.ordered_at, features.snapshot_at)) filter (
+            where orders.ordered_at <= features.snapshot_at and orders.known_at <= features.snapshot_at
+        ) / 86400e6 as recency_days,
+        count(*) filter (
+            where orders.ordered_at <= features.snapshot_at and orders.known_at <= features.snapshot_at
+        ) as n_orders,
+        count(*) filter (
+            where
+                orders.ordered_at > features.snapshot_at
+                and orders.ordered_at - to_days(features.horizon_days) <= features.snapshot_at
+        ) as n_orders_in_horizon
+    from {{ ref('churn_features') }} as features
+    inner join {{ ref('orders') }} as orders
+        on
+            features.customer_id = orders.customer_id
+            and not orders.is_cancelled
+    group by all
+)
+
+select features.*
+from {{ ref('churn_features') }} as features
+left join again
+    on
+        features.customer_id = again.customer_id
+        and features.snapshot_on = again.snapshot_on
+where
+    again.customer_id is null
+    or abs(features.recency_days - again.recency_days) > 1e-6
+    or features.n_orders <> again.n_orders
+    or features.is_churned <> (again.n_orders_in_horizon = 0)
+    or features.is_label_mature <> (features.is_churned is not null)

@@ -1,0 +1,585 @@
+"""The report page: what it says, what it survives, and how a real browser draws it."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from perennial import __version__
+from perennial.cli import main
+from perennial.errors import UserError
+from perennial.report import formatting, write_report
+from perennial.report.page import heat_steps
+
+SECTIONS = ["headlines", "cohorts", "segments", "churn", "pairs", "quality"]
+CHARTS = ["chart-segments", "chart-deciles", "chart-calibration", "chart-quality"]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+NASTY = """</script><script>alert("x")</script> 'quoted' & “büro” 茶杯"""
+
+SCHEMA = """
+create schema marts;
+create table marts.headlines (
+    figure_number int, figure varchar, label varchar, unit varchar, value double,
+    previous_value double, explanation varchar
+);
+create table marts.cohort_retention (
+    grain varchar, segment_type varchar, segment varchar, cohort_start_on date,
+    period_number bigint, is_mature boolean, n_customers bigint, retention_numerator bigint,
+    retention_denominator bigint, retention_rate double, retention_rate_low double,
+    retention_rate_high double
+);
+create table marts.rfm (
+    customer_id varchar, segment varchar, recency_days bigint, frequency bigint,
+    monetary_amount decimal(18, 2)
+);
+create table marts.churn_model_evaluation (
+    model_name varchar, status varchar, is_champion boolean, horizon_days bigint,
+    trained_until_on date, tested_on date, n_customers bigint, n_churned bigint,
+    churn_rate double, roc_auc double, brier_score double, log_loss double,
+    calibration_error double, top_decile_lift double
+);
+create table marts.churn_model_deciles (
+    model_name varchar, risk_decile bigint, n_customers bigint, n_churned bigint,
+    mean_probability double, churn_rate double, churn_rate_low double, churn_rate_high double,
+    lift double, cumulative_gain double
+);
+create table marts.churn_scores (
+    customer_id varchar, scored_at timestamp, model_name varchar, horizon_days bigint,
+    churn_probability double, risk_decile bigint, reason_1 varchar, reason_2 varchar,
+    reason_3 varchar
+);
+create table marts.products (product_id varchar, name varchar);
+create table marts.item_similarity (
+    basis varchar, product_id varchar, similar_product_id varchar, n_both bigint,
+    n_product bigint, n_similar bigint, n_baskets bigint, lift double,
+    log_likelihood_ratio double
+);
+create table marts.data_quality (
+    table_name varchar, outcome varchar, n_rows bigint, share_of_table double
+);
+create table marts.settings (name varchar, value varchar);
+"""
+
+ROWS = """
+insert into marts.headlines values
+    (2, 'revenue', 'Revenue', 'money', 123456.7, 100000, 'Net, in the last 90 days.'),
+    (1, 'active_customers', 'Active customers', 'customers', 1200, 1000, 'In the last 90 days.'),
+    (3, 'average_order', 'Average order', 'money', 45.5, 45.5, 'Per order.'),
+    (4, 'second_order_rate', 'Second order', 'share', 0.41, 0.436, 'Within 90 days.'),
+    (5, 'month_1_retention', 'Month 1 retention', 'share', null, null, 'Of the last cohort.');
+-- Sixteen cohorts, of which the last thirteen are shown.
+insert into marts.cohort_retention
+select
+    'month', 'all', 'all', cast(date '2023-01-01' + to_months(c) as date), p,
+    c + p < 15, 100 + c,
+    case when c + p < 15 then if(p = 0, 100 + c, 40 - 2 * p) end,
+    case when c + p < 15 then 100 + c end,
+    case when c + p < 15 then if(p = 0, 1, (40 - 2 * p) / (100 + c)) end,
+    case when c + p < 15 then 0.1 end,
+    case when c + p < 15 then 0.5 end
+from (select cast(unnest(range(16)) as int) as c)
+cross join (select cast(unnest(range(16)) as int) as p)
+where c + p <= 15;
+insert into marts.cohort_retention values
+    ('week', 'all', 'all', date '2024-04-01', 1, true, 7, 7, 7, 1, 1, 1),
+    ('month', 'country', 'FR', date '2024-04-01', 1, true, 7, 7, 7, 1, 1, 1);
+insert into marts.rfm values
+    ('1', 'Champions', 3, 9, 900), ('2', 'Champions', 5, 7, 600), ('3', 'Lost', 300, 1, 20),
+    ('4', 'Needs <b>care</b>', 80, 2, -10);
+insert into marts.churn_model_evaluation values
+    ('recency', 'trained', false, 90, date '2024-01-01', date '2024-04-01', 1000, 450, .45,
+     .7, .21, .6, .08, 1.6),
+    ('logistic_regression', 'trained', true, 90, date '2024-01-01', date '2024-04-01', 1000, 450,
+     .45, .8, .19, .55, .021, 1.9);
+insert into marts.churn_model_deciles
+select 'logistic_regression', d, 100, 90 - 9 * (d - 1), .92 - .09 * (d - 1), .9 - .09 * (d - 1),
+    greatest(.82 - .09 * (d - 1), 0), .95 - .085 * (d - 1), 2 - d / 10, d / 10
+from (select cast(unnest(range(1, 11)) as int) as d);
+insert into marts.churn_model_deciles values ('recency', 1, 7, 7, 1, 1, 1, 1, 1, 1);
+insert into marts.churn_scores
+select n, timestamp '2024-04-10', 'logistic_regression', 90, .9, if(n < 9, 1, 2),
+    'last order ' || (90 + n) || ' days ago (raises the risk)', null, null
+from (select unnest(range(20)) as n);
+insert into marts.products values ('A', $nasty), ('B', null), ('C', 'Cup'), ('D', 'Cup');
+insert into marts.item_similarity values
+    ('order', 'A', 'B', 30, 60, 40, 1000, 12.5, 99.00000001),
+    ('order', 'B', 'A', 30, 40, 60, 1000, 12.5, 99.00000002),
+    ('order', 'D', 'C', 5, 50, 10, 1000, 10, 20),
+    ('order', 'A', 'C', 1, 60, 50, 1000, 0.3, 500),
+    ('customer', 'C', 'D', 8, 10, 16, 300, 15, 44);
+insert into marts.data_quality values
+    ('orders', 'staged', 990, .99), ('orders', 'duplicate', 7, .007),
+    ('orders', 'missing key', 3, .003),
+    ('order_items', 'staged', 2000, 1), ('reviews', 'staged', 0, null);
+insert into marts.settings values
+    ('shop', 'tiny & sons'), ('timezone', 'Europe/Berlin'), ('currency', 'EUR'),
+    ('week_start', 'monday'), ('as_of', '2024-04-10 09:30:00');
+"""
+
+
+def make_warehouse(path: Path, *statements: str, rows: bool = True) -> Path:
+    """Write a tiny warehouse, then change it by `statements`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(SCHEMA)
+        if rows:
+            connection.execute(ROWS.replace("$nasty", "'" + NASTY.replace("'", "''") + "'"))
+        for statement in statements:
+            connection.execute(statement)
+    return path
+
+
+def page_of(warehouse: Path) -> str:
+    """Write the report beside the warehouse and return its text."""
+    return write_report(warehouse, warehouse.with_suffix(".html")).read_text(encoding="utf-8")
+
+
+def section_of(page: str, name: str) -> str:
+    """Return one section of a page, as text with its tags taken out."""
+    source = re.search(rf'<section id="{name}".*?</section>', page, re.S)[0]
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", source)).split())
+
+
+class Tags(HTMLParser):
+    """Every tag of a page with its attributes."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("report")
+
+
+@pytest.fixture(scope="module")
+def warehouse(folder) -> Path:
+    return make_warehouse(folder / "shop.duckdb")
+
+
+@pytest.fixture(scope="module")
+def page(warehouse) -> str:
+    return page_of(warehouse)
+
+
+# What the page says
+
+
+def test_every_section_has_its_figures(page):
+    for name in SECTIONS:
+        assert "Nothing to show" not in section_of(page, name), name
+    headlines = section_of(page, "headlines")
+    assert headlines.index("Active customers") < headlines.index("Revenue")
+    assert "1,200 Up 20.0% from 1,000" in headlines
+    assert "EUR 123,457" in headlines
+    assert "Unchanged from EUR 45.50" in headlines
+    assert "Down 2.6 points from 43.6%" in headlines
+    assert "Month 1 retention – Not known yet" in headlines
+    segments = section_of(page, "segments")
+    assert "4 customers with an order" in segments
+    assert "Champions 2 50.0% 1,500.00 99.3%" in segments
+
+
+def test_cohorts_are_the_last_thirteen_months_of_everyone(page):
+    cohorts = section_of(page, "cohorts")
+    assert "Mar 2023" not in cohorts
+    assert "Apr 2023 103" in cohorts
+    assert "Apr 2024 115" in cohorts
+    assert "Only the last 13 months of first orders are shown, of 16 in the warehouse." in cohorts
+    # One unfinished month per cohort, and only those within the twelve columns.
+    assert page.count('<td class="immature"') == 12
+    assert "Apr 2023 1 38 103 36.9% 10.0% to 50.0%" in cohorts
+
+
+def test_sum_of_cohorts_divides_customers_by_customers(folder):
+    path = make_warehouse(
+        folder / "sum.duckdb",
+        "delete from marts.cohort_retention",
+        """insert into marts.cohort_retention values
+        ('month', 'all', 'all', date '2024-01-01', 1, true, 10, 5, 10, .5, .2, .8),
+        ('month', 'all', 'all', date '2024-02-01', 1, true, 90, 9, 90, .1, 0, .2),
+        ('month', 'all', 'all', date '2024-03-01', 1, false, 50, null, null, null, null, null)""",
+    )
+    assert "All shown 14%" in section_of(page_of(path), "cohorts")
+
+
+def test_churn_shows_the_champion_only(page):
+    churn = section_of(page, "churn")
+    assert "(logistic regression) was tested on 1,000 customers" in churn
+    assert "in group 1, 90 of 100 churned, 1.90 times the average" in churn
+    assert "calibration error over all tested customers is 2.1%" in churn
+    # Nine reasons that differ in their number are one, with the median.
+    assert "last order 94 days ago (raises the risk) 100.0% (9)" in churn
+    assert churn.index("logistic regression in use") < churn.index("recency trained")
+
+
+def test_each_pair_stands_once_with_both_confidences(page):
+    pairs = section_of(page, "pairs")
+    assert pairs.count("12.5× lift") == 1
+    assert "50% of 60 B 75% of 40 30 together" in pairs
+    assert "Cup C 50% of 10 Cup D 10% of 50 5 together" in pairs
+    # A pair that meets less often than chance is none.
+    assert "0.3×" not in pairs
+    assert "15.0× lift" in pairs
+
+
+def test_data_quality_adds_up(page):
+    quality = section_of(page, "quality")
+    assert "3,000 raw rows came in: 2,990 were staged and 10 (0.3%) were quarantined" in quality
+    assert "orders 1,000 990 10 1.0% duplicate 7, missing key 3" in quality
+    assert "reviews" not in quality
+
+
+def test_footer_and_title(page):
+    footer = page[page.index("<footer>") :]
+    for said in ("tiny &amp; sons", "10 April 2024, 09:30 UTC", "Europe/Berlin", "EUR"):
+        assert said in footer
+    assert "shop.duckdb" in footer
+    assert f"Perennial {__version__}" in footer
+    assert "<title>Retention report: tiny &amp; sons</title>" in page
+
+
+# What the page is
+
+
+def test_page_is_self_contained_and_small(page):
+    for tag, attributes in Tags(page).tags:
+        assert tag not in ("iframe", "object", "embed", "base", "img"), tag
+        for name in ("src", "href", "action", "data", "srcset", "poster"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
+    assert "@import" not in page
+    assert not re.search(r"url\(\s*['\"]?https?:", page)
+    assert page.count("window.vegaEmbed=") == 1
+    assert len(page.encode()) < 2_500_000
+
+
+def test_page_is_accessible(page):
+    tags = Tags(page).tags
+    assert ("html", {"lang": "en"}) in tags
+    levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in tags:
+        if (attributes.get("href") or "").startswith("#"):
+            assert attributes["href"][1:] in ids
+        if "aria-labelledby" in attributes:
+            assert attributes["aria-labelledby"] in ids
+        classes = (attributes.get("class") or "").split()
+        if "chart" in classes:
+            assert attributes["role"] == "img" and len(attributes["aria-label"]) > 40
+        if "scroller" in classes:
+            assert attributes["tabindex"] == "0" and attributes["aria-label"]
+    for chart in ("segments", "churn", "quality"):
+        section = re.search(rf'<section id="{chart}".*?</section>', page, re.S)[0]
+        assert "<figcaption>" in section and "<details" in section and "<table" in section
+
+
+def test_data_cannot_break_out_of_the_page(page):
+    assert "<script>alert" not in page
+    assert "<b>care" not in page
+    assert html.escape("茶杯") in section_of(page, "pairs")
+    assert NASTY in section_of(page, "pairs")
+    specs = json.loads(re.search(r'id="chart-specs">(.*?)</script>', page, re.S)[1])
+    assert list(specs) == sorted(CHARTS)
+    assert "Needs <b>care</b>" in json.dumps(specs["chart-segments"])
+
+
+def test_same_warehouse_gives_the_same_bytes(warehouse, page, folder):
+    out = folder / "again" / "index.html"
+    code = (
+        f"from perennial.report import write_report; write_report({str(warehouse)!r}, {str(out)!r})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    assert out.read_text(encoding="utf-8") == page
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_contrasts(page, scheme):
+    blocks = re.findall(r":root \{(.*?)\}", page, re.S)
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", blocks[scheme]))
+    for text in ("ink", "ink-soft", "accent"):
+        for ground in ("surface", "ground"):
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for n in range(6):
+        assert contrast(colours[f"on-heat-{n}"], colours[f"heat-{n}"]) >= 4.5, n
+    for mark in ("first", "second"):
+        assert contrast(colours[mark], colours["surface"]) >= 3, mark
+    # The steps of the cohort table differ in lightness, not in colour alone.
+    ramp = [luminance(colours[f"heat-{n}"]) for n in range(6)]
+    assert ramp == sorted(ramp, reverse=scheme == 0)
+
+
+# What the page survives
+
+
+def test_empty_shop(folder):
+    page = page_of(make_warehouse(folder / "empty.duckdb", rows=False))
+    for name in SECTIONS:
+        assert "Nothing to show, because " in section_of(page, name), name
+    assert "vegaEmbed" not in page
+    assert "empty.duckdb" in page
+
+
+def test_shop_of_one_order(folder):
+    path = make_warehouse(
+        folder / "one.duckdb",
+        """insert into marts.headlines values
+        (1, 'active_customers', 'Active customers', 'customers', 1, 0, 'Now.'),
+        (2, 'average_order', 'Average order', 'money', 9.5, null, 'Now.')""",
+        """insert into marts.cohort_retention values
+        ('month', 'all', 'all', date '2024-04-01', 0, false, 1, null, null, null, null, null)""",
+        "insert into marts.rfm values ('1', 'New customers', 0, 1, 0)",
+        """insert into marts.churn_model_evaluation values ('logistic_regression',
+        'abstained: the history is shorter than three horizons of 90 days', false, 90,
+        null, null, null, null, null, null, null, null, null, null)""",
+        "insert into marts.data_quality values ('orders', 'staged', 1, 1)",
+        rows=False,
+    )
+    page = page_of(path)
+    assert "Nothing earlier to compare with" in section_of(page, "headlines")
+    assert "because no cohort is old enough yet" in section_of(page, "cohorts")
+    assert "New customers 1 100.0%" in section_of(page, "segments")
+    churn = section_of(page, "churn")
+    assert "abstained: the history is shorter than three horizons of 90 days" in churn
+    assert "because no customer was scored" in churn
+    assert "too few orders" in section_of(page, "pairs")
+    assert "No row was refused" in section_of(page, "quality")
+
+
+def test_missing_table_and_missing_column(folder):
+    path = make_warehouse(
+        folder / "old.duckdb",
+        "drop table marts.headlines",
+        "drop table marts.settings",
+        "drop table marts.churn_scores",
+        "alter table marts.rfm drop column segment",
+    )
+    page = page_of(path)
+    assert "no table marts.headlines; run “perennial build”" in section_of(page, "headlines")
+    assert "marts.rfm has no column segment" in section_of(page, "segments")
+    assert "no table marts.churn_scores" in section_of(page, "churn")
+    assert "not recorded in the warehouse" in page
+    assert "Shop <strong>old</strong>" in page
+
+
+def test_cohorts_that_never_came_back(folder):
+    path = make_warehouse(
+        folder / "gone.duckdb",
+        """update marts.cohort_retention set retention_numerator = 0, retention_rate = 0
+        where period_number > 0 and is_mature""",
+    )
+    assert "Apr 2023 103 0% 0%" in section_of(page_of(path), "cohorts")
+
+
+def test_numbers_that_are_none(folder):
+    path = make_warehouse(
+        folder / "nan.duckdb",
+        "update marts.headlines set value = 'nan', previous_value = 'nan'",
+        "update marts.churn_model_deciles set lift = 'nan', churn_rate_low = null",
+        "update marts.churn_model_deciles set mean_probability = 'nan' where risk_decile = 10",
+        "update marts.rfm set monetary_amount = 0",
+    )
+    page = page_of(path)
+    assert "nan" not in section_of(page, "headlines") + section_of(page, "churn")
+    assert "Champions 2 50.0% 0.00 –" in section_of(page, "segments")
+
+
+def test_file_called_marts(folder):
+    path = make_warehouse(folder / "it's here" / "shop.duckdb")
+    path = path.rename(path.with_name("marts.duckdb"))
+    assert "1,200" in page_of(path)
+
+
+def sentence(warehouse: Path, out: Path) -> str:
+    with pytest.raises(UserError) as error:
+        write_report(warehouse, out)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_bad_warehouses(folder, warehouse):
+    out = folder / "bad.html"
+    assert "does not exist; build the warehouse first" in sentence(folder / "none.duckdb", out)
+    assert "is no file" in sentence(folder, out)
+    text = folder / "text.duckdb"
+    text.write_text("hello " * 1000, encoding="utf-8")
+    assert "is not a DuckDB file" in sentence(text, out)
+    bare = folder / "bare.duckdb"
+    duckdb.connect(str(bare)).close()
+    assert "holds no marts; run “perennial build”" in sentence(bare, out)
+    assert not out.exists()
+
+
+def test_locked_warehouse(folder):
+    path = make_warehouse(folder / "locked.duckdb")
+    code = f"import duckdb; c = duckdb.connect({str(path)!r}); print('open', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        try:
+            assert writer.stdout.readline() == "open\n"
+            assert "in use by another program; wait" in sentence(path, folder / "locked.html")
+        finally:
+            writer.communicate("\n")
+    # This very process may hold it as well.
+    with duckdb.connect(str(path)):
+        assert "in use by another program; wait" in sentence(path, folder / "locked.html")
+
+
+def test_bad_places_for_the_page(folder, warehouse):
+    assert "is a folder" in sentence(warehouse, folder)
+    before = warehouse.read_bytes()
+    assert "is the warehouse itself" in sentence(warehouse, warehouse)
+    assert warehouse.read_bytes() == before
+    assert "cannot be written" in sentence(warehouse, warehouse / "index.html")
+
+
+def test_command(warehouse, folder, capsys):
+    out = folder / "deep" / "er" / "index.html"
+    assert main(["report", "--warehouse", str(warehouse), "--out", str(out)]) == 0
+    assert str(out) in capsys.readouterr().out
+    assert [file.name for file in out.parent.iterdir()] == ["index.html"]
+    assert main(["report", "--warehouse", str(folder / "none.duckdb")]) == 2
+    assert "perennial report: " in capsys.readouterr().err
+
+
+# The parts
+
+
+@pytest.mark.parametrize(
+    ("highest", "width"), [(0.0, 0.001), (0.366, 0.08), (1.0, 0.2), (0.06, 0.01), (0.05, 0.01)]
+)
+def test_heat_steps(highest, width):
+    steps = heat_steps(highest)
+    assert steps == pytest.approx([width * n for n in range(7)])
+    assert steps[-1] >= highest
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0, "0.0%"), (0.1234, "12.3%"), (0.00042, "0.04%"), (1e-6, "under 0.01%")],
+)
+def test_shares(value, text):
+    assert formatting.share(value) == text
+
+
+def test_changes():
+    assert formatting.change(0.2, 0.1, "share", None) == ("up", "Up 10.0 points from 10.0%")
+    assert formatting.change(5, 0, "customers", None)[0] == "none"
+    assert formatting.change(-5, 10, "money", "EUR")[1].startswith("Down 150.0% from EUR")
+    assert formatting.moment("2024-02-29T05:00:00+00:00") == "29 February 2024, 05:00 UTC"
+    assert formatting.moment("when the till closed") == "when the till closed"
+
+
+# What a browser makes of it
+
+# Waits for the charts, opens every table, then writes what it saw into the page's title.
+PROBE = """
+<script>
+window.seen = [];
+addEventListener("error", (event) => window.seen.push(String(event.message)));
+addEventListener("securitypolicyviolation", (event) => window.seen.push(event.blockedURI));
+for (const kind of ["error", "warn"]) {
+    const say = console[kind].bind(console);
+    console[kind] = (...words) => { window.seen.push(words.join(" ")); say(...words); };
+}
+addEventListener("load", () => setTimeout(() => {
+    for (const details of document.querySelectorAll("details")) details.open = true;
+    const root = document.documentElement;
+    document.title = "probe " + JSON.stringify({
+        seen: window.seen,
+        drawn: root.dataset.charts || "no",
+        inner: root.clientWidth,
+        scroll: Math.max(root.scrollWidth, document.body.scrollWidth),
+        charts: [...document.querySelectorAll(".chart")].map((chart) => {
+            const svg = chart.querySelector("svg");
+            const box = svg ? svg.getBoundingClientRect() : {width: 0, height: 0};
+            return [chart.id, Math.round(box.width), Math.round(box.height),
+                chart.querySelectorAll("svg path").length];
+        }),
+        ground: getComputedStyle(document.body).backgroundColor,
+        bar: getComputedStyle(document.querySelector(".mark-rect path")).fill,
+    });
+}, 1500));
+</script>
+"""
+
+
+def in_browser(page: str, folder: Path, width: int, scheme: str) -> dict:
+    """Open a page in a frame of the given width and return what the probe saw."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "page.html").write_text(page.replace("<style>", PROBE + "<style>", 1), "utf-8")
+    # A window cannot be as narrow as a phone; a frame can. Its title is copied out.
+    (folder / "frame.html").write_text(
+        f"""<!doctype html><iframe src="page.html" width="{width}" height="900" style="border:0">
+        </iframe><script>setInterval(() => {{
+            document.title = document.querySelector("iframe").contentDocument.title;
+        }}, 100);</script>""",
+        "utf-8",
+    )
+    result = subprocess.run(
+        [
+            CHROMIUM,
+            *["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+            *["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+            "--allow-file-access-from-files",
+            f"--blink-settings=preferredColorScheme={1 if scheme == 'light' else 0}",
+            f"--user-data-dir={folder / 'profile'}",
+            "--window-size=1400,1000",
+            "--virtual-time-budget=8000",
+            "--dump-dom",
+            (folder / "frame.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    title = html.unescape(re.search(r"<title>(.*?)</title>", result.stdout, re.S)[1])
+    assert title.startswith("probe "), result.stdout[:500]
+    return json.loads(title.removeprefix("probe "))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "light"), (360, "dark")])
+def test_in_a_browser(page, tmp_path, width, scheme):
+    saw = in_browser(page, tmp_path, width, scheme)
+    assert saw["seen"] == []
+    assert saw["drawn"] == "drawn"
+    assert saw["scroll"] <= saw["inner"] <= width
+    assert [chart[0] for chart in saw["charts"]] == CHARTS
+    for name, chart_width, chart_height, n_paths in saw["charts"]:
+        assert 200 < chart_width <= width and chart_height > 60 and n_paths > 3, name
+    dark = scheme == "dark"
+    assert saw["ground"] == ("rgb(11, 16, 20)" if dark else "rgb(245, 246, 244)")
+    # The charts take their colours from the page's scheme.
+    assert saw["bar"] == ("rgb(86, 180, 233)" if dark else "rgb(0, 114, 178)")
