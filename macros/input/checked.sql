@@ -186,18 +186,3 @@ case
     {%- endfor %}
 end
 {%- endmacro %}
-
-
-{#- After the last model: say what was refused. The test quarantine_share stops a build. -#}
-{% macro report_quarantine(results) %}
-    {% if not execute or flags.WHICH not in ['build', 'run'] %}
-        {% do return('') %}
-    {% endif %}
-    {% for result in results if result.node.name == 'quarantine' and result.status == 'success' %}
-        {% for row in run_query('select table_name, reason, count(*) from ' ~ result.node.relation_name
-            ~ ' group by all order by all').rows %}
-            {% do log('quarantine: ' ~ row[0] ~ ': ' ~ row[2] ~ ' x ' ~ row[1], info=true) %}
-        {% endfor %}
-    {% endfor %}
-    {% do return('') %}
-{% endmacro %}

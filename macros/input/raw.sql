@@ -21,7 +21,24 @@ table. The setting `shop` says where to look:
     {% if not execute %}
         {% do return(relation) %}
     {% endif %}
-    {% do return(load_relation(relation)) %}
+    {% do return(perennial.relation_as_found(table)) %}
+{% endmacro %}
+
+
+{#-
+A table or view of the schema `raw_schema`, or none. It asks the database: dbt's own cache was
+filled before start_run() read the files.
+-#}
+{% macro relation_as_found(table) %}
+    {% set schema = perennial.setting('raw_schema') %}
+    {% set found = run_query("select table_type from information_schema.tables"
+        ~ " where table_catalog = current_database() and lower(table_schema) = lower('" ~ schema
+        ~ "') and lower(table_name) = '" ~ table ~ "'").columns[0].values() %}
+    {% if not found %}
+        {% do return(none) %}
+    {% endif %}
+    {% do return(api.Relation.create(database=target.database, schema=schema, identifier=table,
+        type='view' if found[0] == 'VIEW' else 'table')) %}
 {% endmacro %}
 
 

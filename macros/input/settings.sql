@@ -56,44 +56,52 @@ own setting in `shop_settings`, the default.
     {% elif value.given is string and rule.type == 'number' and value.given | float(none) is not none %}
         {% set value.given = value.given | float %}
     {% endif %}
+    {% do perennial.check_setting(name, rule, value.given) %}
     {% do return(value.given) %}
 {% endmacro %}
 
 
-{#- Stop with a sentence when a setting has a value that it cannot have. -#}
-{% macro validate_settings() %}
-    {% for name, rule in perennial.settings_catalogue().items() %}
-        {% set value = perennial.setting(name) %}
-        {% set problem = namespace(text=none) %}
-        {% if value is none %}
-        {% elif rule.accepted is defined and value not in rule.accepted %}
-            {% set problem.text = 'is none of ' ~ rule.accepted | join(', ') %}
-        {% elif rule.type == 'integer' and value is not integer %}
-            {% set problem.text = 'is not a whole number' %}
-        {% elif rule.type == 'number' and value is not number %}
-            {% set problem.text = 'is not a number' %}
-        {% elif rule.type == 'mapping' and value is not mapping %}
-            {% set problem.text = 'is not a mapping such as {key: value}' %}
-        {% elif rule.type == 'text' and value is not string %}
-            {% set problem.text = 'is not a text' %}
-        {% elif rule.min is defined and (value < rule.min or value > rule.max) %}
-            {% set problem.text = 'is not between ' ~ rule.min ~ ' and ' ~ rule.max %}
-        {% endif %}
-        {% if problem.text %}
-            {% do perennial.stop("setting '" ~ name ~ "': " ~ value ~ ' ' ~ problem.text ~ '.') %}
-        {% endif %}
-    {% endfor %}
+{#-
+Stop with a sentence when a setting has a value that it cannot have.
 
-    {% set weights = perennial.setting('rfm_weights') %}
-    {% for part in ['recency', 'frequency', 'monetary'] %}
-        {% if weights.get(part) is not number or weights[part] < 0 %}
-            {% do perennial.stop("setting 'rfm_weights': needs recency, frequency and "
-                ~ "monetary, each a number of 0 or more; got " ~ weights ~ ".") %}
+Arguments:
+  name   the setting
+  rule   its entry in settings_catalogue()
+  value  what was given
+-#}
+{% macro check_setting(name, rule, value) %}
+    {% set problem = namespace(text=none) %}
+    {% if value is none %}
+    {% elif rule.accepted is defined and value not in rule.accepted %}
+        {% set problem.text = 'is none of ' ~ rule.accepted | join(', ') %}
+    {% elif rule.type == 'integer' and value is not integer %}
+        {% set problem.text = 'is not a whole number' %}
+    {% elif rule.type == 'number' and value is not number %}
+        {% set problem.text = 'is not a number' %}
+    {% elif rule.type == 'mapping' and value is not mapping %}
+        {% set problem.text = 'is not a mapping such as {key: value}' %}
+    {% elif rule.type == 'text' and value is not string %}
+        {% set problem.text = 'is not a text' %}
+    {% elif rule.min is defined and (value < rule.min or value > rule.max) %}
+        {% set problem.text = 'is not between ' ~ rule.min ~ ' and ' ~ rule.max %}
+    {% elif name == 'rfm_weights' %}
+        {% set weights = [value.get('recency'), value.get('frequency'), value.get('monetary')] %}
+        {% if weights | select('number') | list | length < 3 or weights | min < 0 or weights | max == 0 %}
+            {% set problem.text = 'needs recency, frequency and monetary, each a number of 0 or '
+                ~ 'more, and one of them more than 0' %}
         {% endif %}
-    {% endfor %}
-    {% if weights.recency + weights.frequency + weights.monetary == 0 %}
-        {% do perennial.stop("setting 'rfm_weights': all three are 0; one must be more.") %}
     {% endif %}
+    {% if problem.text %}
+        {% do perennial.stop("setting '" ~ name ~ "': " ~ value ~ ' ' ~ problem.text ~ '.') %}
+    {% endif %}
+{% endmacro %}
+
+
+{#- The same for every setting, also where only the database can tell whether it is valid. -#}
+{% macro validate_settings() %}
+    {% for name in perennial.settings_catalogue() %}
+        {% do perennial.setting(name) %}
+    {% endfor %}
 
     {% set zone = perennial.setting('timezone') %}
     {% set known = run_query("select count(*) from pg_timezone_names() where name = '"

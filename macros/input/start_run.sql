@@ -15,17 +15,10 @@
     {% endif %}
     {% if shop in ['files', 'tables'] and flags.WHICH in ['build', 'run'] %}
         {% for table in perennial.contract_tables() %}
-            {% do perennial.raw_columns(table, perennial.raw_as_found(table)) %}
+            {% do perennial.raw_columns(table, perennial.relation_as_found(table)) %}
         {% endfor %}
     {% endif %}
     {% do return('') %}
-{% endmacro %}
-
-
-{#- Like raw(), for the hook, which may not call source(). -#}
-{% macro raw_as_found(table) %}
-    {% do return(adapter.get_relation(database=target.database,
-        schema=perennial.setting('raw_schema'), identifier=table)) %}
 {% endmacro %}
 
 
@@ -59,7 +52,7 @@ that cannot be cut into columns are kept in raw.unreadable_lines, which `quarant
         ~ '(table_name varchar, file_name varchar, line_number bigint, line varchar, error varchar)') %}
     {% for table in perennial.contract_tables() %}
         {% set target_name = schema ~ '.' ~ table %}
-        {% set existing = perennial.raw_as_found(table) %}
+        {% set existing = perennial.relation_as_found(table) %}
         {% if existing is not none %}
             {% do run_query('drop ' ~ existing.type ~ ' ' ~ target_name) %}
         {% endif %}

@@ -1,3 +1,5 @@
+-- Nothing is counted before the rows that came in are known to be good enough.
+-- depends_on: {{ ref('quarantine') }}
 with last_moments as (
     select max(ordered_at) as moment from {{ ref('stg_orders') }}
     union all

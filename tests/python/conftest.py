@@ -60,9 +60,12 @@ def build(
     raw: Path | None = None,
     settings: str | None = None,
     select: str | None = None,
+    exclude: str = "test_type:unit",
     cwd: Path = PROJECT,
 ) -> Build:
+    # Unit tests do not depend on the shop: the build of the demo runs them.
     arguments: list[object] = ["build", "--shop", shop, "--warehouse", warehouse, "--no-report"]
+    arguments += ["--exclude", exclude]
     for name, value in [("--raw", raw), ("--vars", settings), ("--select", select)]:
         if value is not None:
             arguments += [name, value]
@@ -86,9 +89,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 @pytest.fixture(scope="session")
 def small_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a clean simulated shop of 400 customers."""
+    """The folder of a clean simulated shop of 1,000 customers: enough for churn models."""
     folder = tmp_path_factory.mktemp("small_shop") / "shop"
-    done = perennial("simulate", "--customers", 400, "--seed", 11, "--out", folder)
+    done = perennial("simulate", "--customers", 1000, "--seed", 11, "--out", folder)
     assert done.returncode == 0, done.stderr
     return folder
 

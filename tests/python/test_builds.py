@@ -86,10 +86,9 @@ def test_a_shop_of_one_order_builds(tmp_path):
         order_items=ITEMS + "o1,1,p1,2,9.99\n",
     )
     one = green(build(tmp_path / "one.duckdb", raw=raw, settings="{currency: GBP}"))
-    assert one.query("select ordered_at, net_amount, order_number from marts.orders")[0][1:] == (
-        pytest.approx(19.98),
-        1,
-    )
+    assert one.query("select cast(net_amount as varchar), order_number from marts.orders") == [
+        ("19.98", 1)
+    ]
     # The offset of the text is heeded: half past eleven in Athens is half past nine in UTC.
     assert one.query("select cast(ordered_at as varchar) from marts.orders") == [
         ("2024-01-31 21:30:00",)
@@ -195,7 +194,7 @@ def test_bad_folders_get_a_sentence(lacking, sentence, tmp_path):
         ("{week_start: funday}", "setting 'week_start': funday is none of monday"),
         ("{churn_horizon_days: 0}", "setting 'churn_horizon_days': 0 is not between 1 and 1095"),
         ("{similarity_top_k: ten}", "setting 'similarity_top_k': ten is not a whole number"),
-        ("{rfm_weights: {recency: 1}}", "setting 'rfm_weights': needs recency, frequency and"),
+        ("{rfm_weights: {recency: 1}}", "setting 'rfm_weights': {'recency': 1} needs recency, frequency and"),
     ],
 )
 def test_bad_settings_get_a_sentence(settings, sentence, tmp_path):
@@ -212,7 +211,7 @@ def test_bad_settings_get_a_sentence(settings, sentence, tmp_path):
         (["--shop", "files", "--raw", "/no/such/folder"], "is no folder"),
         (["--vars", "[1, 2]"], "--vars must be a mapping"),
         (["--vars", "{a: "], "--vars is not valid YAML"),
-        (["--warehouse", "/proc/w.duckdb"], "cannot write"),
+        (["--warehouse", "/proc/no/w.duckdb"], "cannot make the folder"),
     ],
 )
 def test_bad_arguments_get_a_sentence(arguments, sentence):

@@ -64,7 +64,7 @@ def test_later_rows_move_no_feature_of_an_earlier_snapshot(small_shop, small_bui
         append(folder, table, rows)
     later = green(
         build(tmp_path / "later.duckdb", raw=folder, settings=f"{{as_of: '{last}'}}",
-              select="+churn_features,resource_type:model rfm_segments")
+              select="+churn_features", exclude="resource_type:test resource_type:unit_test")
     )  # fmt: skip
     before, after = small_build.query(PAST), later.query(PAST)
     assert len(before) > 500
@@ -103,7 +103,7 @@ def test_a_feature_that_is_the_label_is_too_good(demo):
     from perennial.churn import train_models
 
     with duckdb.connect(str(demo.warehouse), read_only=True) as connection:
-        features = connection.execute("from intermediate.churn_features").pl()
+        features = connection.sql("from intermediate.churn_features").pl()
     leaked = features.with_columns(n_categories=features["is_churned"].cast(float))
     models = train_models(leaked)
     with duckdb.connect() as connection:
