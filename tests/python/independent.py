@@ -207,11 +207,11 @@ def staged_orders(warehouse: Path, shop: Shop) -> pl.DataFrame:
 
 
 def known_at(happened_at: str) -> pl.Expr:
-    """When a row became known: what was ingested on the first day is history of its own time."""
-    day = pl.col("ingested_at").dt.date()
+    """When a row became known: its first version counts; the first day's load is history."""
+    load_ended_at = pl.col("ingested_at").min() + dt.timedelta(days=1)
     return (
-        pl.when(day > day.min())
-        .then(pl.max_horizontal(happened_at, "ingested_at"))
+        pl.when(pl.col("first_ingested_at") > load_ended_at)
+        .then(pl.max_horizontal(happened_at, "first_ingested_at"))
         .otherwise(pl.col(happened_at))
     )
 

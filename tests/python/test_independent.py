@@ -1,21 +1,18 @@
 """The built warehouses against the same figures computed independently of their SQL.
 
-PERENNIAL_TEST_WAREHOUSES names a folder with online_retail.duckdb, complete_journey.duckdb and
-demo.duckdb; those that are absent are skipped.
+The real shops are skipped where their data are absent.
 """
 
 import datetime as dt
 import functools
-import os
 from pathlib import Path
 
 import independent
 import polars as pl
 import pytest
+from conftest import SHARED_DATA
 from independent import Shop, differences, read
 
-ROOT = Path(__file__).parents[2]
-DATA = Path(os.environ.get("PERENNIAL_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
@@ -28,19 +25,9 @@ SHOPS = {
 
 
 @pytest.fixture(scope="session")
-def warehouses():
+def warehouses(demo, real_shop):
     """A function from a shop's name to its warehouse's file; skips where there is none."""
-
-    def find(name: str) -> Path:
-        folder = os.environ.get("PERENNIAL_TEST_WAREHOUSES")
-        if not folder:
-            pytest.skip("PERENNIAL_TEST_WAREHOUSES is not set")
-        file = Path(folder) / f"{name}.duckdb"
-        if not file.exists():
-            pytest.skip(f"no warehouse at {file}")
-        return file
-
-    return find
+    return lambda name: (demo if name == "demo" else real_shop(name)).warehouse
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -182,7 +169,7 @@ PUBLISHED = {
 
 
 def online_retail_file() -> Path:
-    file = DATA / "online_retail" / "online_retail.parquet"
+    file = SHARED_DATA / "online_retail" / "online_retail.parquet"
     if not file.exists():
         pytest.skip(f"no file at {file}")
     return file
