@@ -27,13 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shop", choices=SHOPS, help="which shop to build (default: demo)")
     parser.add_argument("--raw", metavar="FOLDER", help="the shop's files, for shops made of files")
     parser.add_argument(
-        "--warehouse", metavar="FILE", help="DuckDB file to write (default: warehouse/<shop>.duckdb)"
+        "--warehouse",
+        metavar="FILE",
+        help="DuckDB file to write (default: warehouse/<shop>.duckdb)",
     )
     parser.add_argument("--vars", metavar="YAML", help="settings, such as '{as_of: 2024-12-31}'")
     parser.add_argument("--select", metavar="WHAT", help="part of the models, as in dbt build")
     parser.add_argument("--exclude", metavar="WHAT", help="part to leave out, as in dbt build")
     parser.add_argument(
-        "--out", metavar="FILE", default="report/index.html", help="report page (default: %(default)s)"
+        "--out",
+        metavar="FILE",
+        default="report/index.html",
+        help="report page (default: %(default)s)",
     )
     parser.add_argument("--no-report", action="store_true", help="stop after the warehouse")
 
@@ -88,7 +93,9 @@ def find_project() -> Path:
     for folder in [Path.cwd(), *Path.cwd().parents]:
         if (folder / "dbt_project.yml").is_file() and (folder / "profiles.yml").is_file():
             return folder
-    raise UserError("there is no dbt_project.yml here or above; run it inside the project's folder.")
+    raise UserError(
+        "there is no dbt_project.yml here or above; run it inside the project's folder."
+    )
 
 
 def parse_vars(text: str | None) -> dict:
@@ -98,7 +105,9 @@ def parse_vars(text: str | None) -> dict:
     try:
         settings = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"--vars is not valid YAML: {text} ({error.__class__.__name__}).") from error
+        raise UserError(
+            f"--vars is not valid YAML: {text} ({error.__class__.__name__})."
+        ) from error
     if not isinstance(settings, dict):
         raise UserError(f"--vars must be a mapping such as '{{as_of: 2024-12-31}}'; got {text}.")
     # YAML turns dates into objects that the vars of dbt cannot hold.

@@ -9,7 +9,8 @@ with snapshots as (
         numbers.n = 0 as is_as_of,
         numbers.n * {{ step }} >= {{ horizon }} as is_label_mature
     from {{ ref('clock') }} as clock
-    cross join ({{ perennial.numbers(0, perennial.setting('churn_snapshots')) }}) as numbers
+    cross join
+        ({{ perennial.numbers(0, perennial.setting('churn_snapshots')) }}) as numbers
 ),
 
 orders as (
@@ -31,7 +32,8 @@ known_orders as (
         orders.net_amount,
         orders.gross_amount,
         orders.discount_amount,
-        {{ perennial.seconds_between('orders.ordered_at', 'snapshots.snapshot_at') }} / 86400.0 as age_days
+        {{ perennial.seconds_between('orders.ordered_at', 'snapshots.snapshot_at') }}
+        / 86400.0 as age_days
     from snapshots
     inner join orders
         on
@@ -95,8 +97,9 @@ visit_features as (
     select
         events.customer_id,
         snapshots.snapshot_on,
-        min({{ perennial.seconds_between('events.occurred_at', 'snapshots.snapshot_at') }}) / 86400.0
-            as days_since_visit,
+        min({{ perennial.seconds_between(
+            'events.occurred_at', 'snapshots.snapshot_at'
+        ) }}) / 86400.0 as days_since_visit,
         count(distinct events.occurred_on) filter (
             where events.occurred_at > snapshots.snapshot_at - interval '30' day
         ) as n_visit_days_30d,
@@ -132,7 +135,8 @@ next_orders as (
         on
             order_features.customer_id = orders.customer_id
             and orders.ordered_at > order_features.snapshot_at
-            and orders.ordered_at <= order_features.snapshot_at + {{ horizon }} * interval '1' day
+            and orders.ordered_at
+            <= order_features.snapshot_at + {{ horizon }} * interval '1' day
     where order_features.is_label_mature
     group by all
 )
@@ -145,20 +149,32 @@ select
     cast(features.is_as_of as boolean) as is_as_of,
     cast(features.is_label_mature as boolean) as is_label_mature,
     -- Null where the horizon has not passed: nobody can know yet.
-    cast(case when features.is_label_mature then next_orders.n_orders_in_horizon is null end as boolean) as is_churned,
+    cast(
+        case
+            when features.is_label_mature then next_orders.n_orders_in_horizon is null
+        end as boolean
+    ) as is_churned,
     cast(features.recency_days as double) as recency_days,
     cast(features.tenure_days as double) as tenure_days,
     cast(features.n_orders as double) as n_orders,
     cast(features.n_orders_30d as double) as n_orders_30d,
     cast(features.n_orders_90d as double) as n_orders_90d,
     cast(features.n_orders_365d as double) as n_orders_365d,
-    cast((features.tenure_days - features.recency_days) / nullif(features.n_orders - 1, 0) as double)
-        as mean_gap_days,
+    cast(
+        (features.tenure_days - features.recency_days)
+        / nullif(features.n_orders - 1, 0)
+        as double
+    ) as mean_gap_days,
     -- Two orders within the hour are no rhythm: a gap counts as a day at least.
     cast(
         case
-            when features.n_orders > 1 then features.recency_days
-                / greatest(1, (features.tenure_days - features.recency_days) / (features.n_orders - 1))
+            when features.n_orders > 1 then
+                features.recency_days
+                / greatest(
+                    1,
+                    (features.tenure_days - features.recency_days)
+                    / (features.n_orders - 1)
+                )
         end
         as double
     ) as lateness,
@@ -166,14 +182,21 @@ select
     cast(features.net_amount_90d as double) as net_amount_90d,
     cast(features.net_amount_365d as double) as net_amount_365d,
     cast(features.net_amount / features.n_orders as double) as average_order_amount,
-    cast(features.discount_amount / nullif(features.gross_amount, 0) as double) as discount_share,
-    cast(least(1, coalesce(refund_features.refund_amount, 0) / nullif(features.net_amount, 0)) as double) as refund_share,
+    cast(features.discount_amount / nullif(features.gross_amount, 0) as double)
+        as discount_share,
+    cast(
+        least(
+            1,
+            coalesce(refund_features.refund_amount, 0) / nullif(features.net_amount, 0)
+        ) as double
+    ) as refund_share,
     cast(coalesce(category_features.n_categories, 0) as double) as n_categories,
     cast(coalesce(category_features.n_products, 0) as double) as n_products,
     cast(visit_features.days_since_visit as double) as days_since_visit,
     cast(coalesce(visit_features.n_visit_days_30d, 0) as double) as n_visit_days_30d,
     cast(coalesce(visit_features.n_visit_days_90d, 0) as double) as n_visit_days_90d,
-    cast(coalesce(visit_features.n_cart_additions_90d, 0) as double) as n_cart_additions_90d
+    cast(coalesce(visit_features.n_cart_additions_90d, 0) as double)
+        as n_cart_additions_90d
 from order_features as features
 left join category_features
     on

@@ -54,8 +54,12 @@ select
     cast(
         case by_period.grain
             when 'month'
-                then {{ perennial.periods_between('month', 'cohorts.cohort_start_on', 'by_period.period_start_on') }}
-            else {{ perennial.periods_between('week', 'cohorts.cohort_start_on', 'by_period.period_start_on') }}
+                then {{ perennial.periods_between(
+                    'month', 'cohorts.cohort_start_on', 'by_period.period_start_on'
+                ) }}
+            else {{ perennial.periods_between(
+                'week', 'cohorts.cohort_start_on', 'by_period.period_start_on'
+            ) }}
         end
         as bigint
     ) as period_number,

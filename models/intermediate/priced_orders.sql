@@ -19,10 +19,16 @@ select
     orders.currency,
     rates.rate as exchange_rate,
     coalesce(orders.discount_amount, 0) as discount_amount,
-    {{ perennial.in_reporting_currency('coalesce(orders.shipping_amount, 0)', 'rates.rate') }} as shipping_amount,
-    {{ perennial.in_reporting_currency('coalesce(orders.tax_amount, 0)', 'rates.rate') }} as tax_amount,
+    {{ perennial.in_reporting_currency(
+        'coalesce(orders.shipping_amount, 0)', 'rates.rate'
+    ) }} as shipping_amount,
+    {{ perennial.in_reporting_currency(
+        'coalesce(orders.tax_amount, 0)', 'rates.rate'
+    ) }} as tax_amount,
     orders.ingested_at,
-    {{ perennial.known_at('orders.ordered_at', 'orders.first_ingested_at', 'orders.load_began_at') }} as known_at
+    {{ perennial.known_at(
+        'orders.ordered_at', 'orders.first_ingested_at', 'orders.load_began_at'
+    ) }} as known_at
 from orders
 cross join {{ ref('clock') }} as clock
 left join {{ ref('currency_rates') }} as rates

@@ -82,7 +82,11 @@ def _reasons(name: str, model, today: pl.DataFrame) -> list[list[str | None]]:
     themes = [
         columns
         for features in THEMES.values()
-        if (columns := [names.index(feature) for feature in features if names.index(feature) in used])
+        if (
+            columns := [
+                names.index(feature) for feature in features if names.index(feature) in used
+            ]
+        )
     ]
     theme_effects = np.column_stack([effect_of(columns) for columns in themes])
     feature_effects = {column: effect_of([column]) for columns in themes for column in columns}

@@ -1,25 +1,31 @@
 -- Computed again from the orders known at each snapshot, by other means than the model: the
 -- days since the last order, the number of orders, and what happened in the horizon.
-with again as (
+with facts as (
     select
         features.customer_id,
         features.snapshot_on,
-        min(date_diff('microsecond', orders.ordered_at, features.snapshot_at)) filter (
-            where orders.ordered_at <= features.snapshot_at and orders.known_at <= features.snapshot_at
-        ) / 86400e6 as recency_days,
-        count(*) filter (
-            where orders.ordered_at <= features.snapshot_at and orders.known_at <= features.snapshot_at
-        ) as n_orders,
-        count(*) filter (
-            where
-                orders.ordered_at > features.snapshot_at
-                and orders.ordered_at - to_days(features.horizon_days) <= features.snapshot_at
-        ) as n_orders_in_horizon
+        date_diff('microsecond', orders.ordered_at, features.snapshot_at) / 86400e6
+            as age_days,
+        greatest(orders.ordered_at, orders.known_at) <= features.snapshot_at
+            as is_known,
+        orders.ordered_at > features.snapshot_at
+        and orders.ordered_at - to_days(features.horizon_days) <= features.snapshot_at
+            as is_in_horizon
     from {{ ref('churn_features') }} as features
     inner join {{ ref('orders') }} as orders
         on
             features.customer_id = orders.customer_id
             and not orders.is_cancelled
+),
+
+again as (
+    select
+        customer_id,
+        snapshot_on,
+        min(case when is_known then age_days end) as recency_days,
+        count_if(is_known) as n_orders,
+        count_if(is_in_horizon) as n_orders_in_horizon
+    from facts
     group by all
 )
 

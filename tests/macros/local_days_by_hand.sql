@@ -9,5 +9,7 @@ select *
 from days
 where
     {{ perennial.local_date(perennial.start_of_day_utc('day_on')) }} <> day_on
-    or {{ perennial.local_date(perennial.start_of_day_utc('day_on') ~ " - interval '1' second") }}
+    or {{ perennial.local_date(
+        perennial.start_of_day_utc('day_on') ~ " - interval '1' second"
+    ) }}
     <> day_on - 1

@@ -18,7 +18,11 @@ from starts
 where
     day_on - week_start_on not between 0 and 6
     or lower(dayname(week_start_on)) <> '{{ perennial.setting("week_start") }}'
-    or {{ perennial.periods_between('week', 'week_start_on', perennial.add_periods('week', 'week_start_on', 3)) }} <> 3
+    or {{ perennial.periods_between(
+        'week', 'week_start_on', perennial.add_periods('week', 'week_start_on', 3)
+    ) }} <> 3
     or day(month_start_on) <> 1
     or month(month_start_on) <> month(day_on)
-    or {{ perennial.periods_between('month', 'month_start_on', perennial.add_periods('month', 'month_start_on', 13)) }} <> 13
+    or {{ perennial.periods_between(
+        'month', 'month_start_on', perennial.add_periods('month', 'month_start_on', 13)
+    ) }} <> 13

@@ -18,8 +18,8 @@ union all
 
 -- Nobody asked: no interval.
 select
-    0,
-    0,
-    0.0,
-    0.0
+    0 as numerator,
+    0 as denominator,
+    0.0 as low,
+    0.0 as high
 where {{ perennial.wilson('low', '0', '0') }} is not null

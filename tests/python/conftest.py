@@ -44,7 +44,11 @@ class Build:
 def perennial(*arguments: object, cwd: Path = PROJECT) -> subprocess.CompletedProcess:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PERENNIAL_")}
     # Colours would stand between the words that tests look for.
-    environment |= {"NO_COLOR": "1", "DBT_USE_COLORS": "false", "DBT_SEND_ANONYMOUS_USAGE_STATS": "0"}
+    environment |= {
+        "NO_COLOR": "1",
+        "DBT_USE_COLORS": "false",
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
+    }
     return subprocess.run(
         [sys.executable, "-m", "perennial.cli", *map(str, arguments)],
         cwd=cwd,

@@ -68,7 +68,10 @@ def test_dirt_lands_in_quarantine_as_planted(tmp_path):
 
 def test_an_empty_shop_builds(tmp_path):
     empty = green(
-        build(tmp_path / "empty.duckdb", raw=write_shop(tmp_path / "raw", orders=ORDERS, order_items=ITEMS))
+        build(
+            tmp_path / "empty.duckdb",
+            raw=write_shop(tmp_path / "raw", orders=ORDERS, order_items=ITEMS),
+        )
     )
     assert all(
         n == 0
@@ -148,7 +151,9 @@ def test_lines_that_cannot_be_read_are_kept(tmp_path):
 
 
 def test_too_much_in_quarantine_stops_the_build(tmp_path):
-    rows = "".join(f"o{n},c1,2024-01-01 10:00:00,{'lost' if n < 3 else 'paid'}\n" for n in range(10))
+    rows = "".join(
+        f"o{n},c1,2024-01-01 10:00:00,{'lost' if n < 3 else 'paid'}\n" for n in range(10)
+    )
     raw = write_shop(tmp_path / "raw", orders=ORDERS + rows, order_items=ITEMS)
     result = build(tmp_path / "w.duckdb", raw=raw)
     assert result.returncode == 1
@@ -165,7 +170,9 @@ def shop_lacking(folder: Path, what: str) -> Path:
     if what == "orders":
         (folder / "orders.csv").unlink()
     elif what == "a column":
-        write_shop(folder, orders="order_id,customer,ordered_at,status\n", order_items="order_id,qty\n")
+        write_shop(
+            folder, orders="order_id,customer,ordered_at,status\n", order_items="order_id,qty\n"
+        )
     elif what == "one format":
         duckdb.sql("select 'o1' as order_id").write_parquet(str(folder / "orders.parquet"))
     return folder
@@ -194,7 +201,10 @@ def test_bad_folders_get_a_sentence(lacking, sentence, tmp_path):
         ("{week_start: funday}", "setting 'week_start': funday is none of monday"),
         ("{churn_horizon_days: 0}", "setting 'churn_horizon_days': 0 is not between 1 and 1095"),
         ("{similarity_top_k: ten}", "setting 'similarity_top_k': ten is not a whole number"),
-        ("{rfm_weights: {recency: 1}}", "setting 'rfm_weights': {'recency': 1} needs recency, frequency and"),
+        (
+            "{rfm_weights: {recency: 1}}",
+            "setting 'rfm_weights': {'recency': 1} needs recency, frequency and",
+        ),
     ],
 )
 def test_bad_settings_get_a_sentence(settings, sentence, tmp_path):

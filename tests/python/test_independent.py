@@ -13,7 +13,6 @@ import pytest
 from conftest import SHARED_DATA
 from independent import Shop, differences, read
 
-
 DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 SHOPS = {

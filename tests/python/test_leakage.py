@@ -39,28 +39,66 @@ def test_later_rows_move_no_feature_of_an_earlier_snapshot(small_shop, small_bui
     for n, (customer, order, currency) in enumerate(buyers):
         late = {"currency": currency, "status": "completed", "ingested_at": "2024-12-15 00:00:00"}
         # An order long after the last of the snapshots compared, and its window.
-        orders.append({"order_id": f"x{n}", "customer_id": customer, **late,
-                       "ordered_at": "2024-12-01 12:00:00"})
-        items.append({"order_id": f"x{n}", "line_number": 1, "product_id": "p0001",
-                      "quantity": 3, "unit_price": 500, "ingested_at": "2024-12-15 00:00:00"})
+        orders.append(
+            {
+                "order_id": f"x{n}",
+                "customer_id": customer,
+                **late,
+                "ordered_at": "2024-12-01 12:00:00",
+            }
+        )
+        items.append(
+            {
+                "order_id": f"x{n}",
+                "line_number": 1,
+                "product_id": "p0001",
+                "quantity": 3,
+                "unit_price": 500,
+                "ingested_at": "2024-12-15 00:00:00",
+            }
+        )
         # A refund of an old order that is known only now.
-        refunds.append({"refund_id": f"x{n}", "refunded_at": "2024-02-20 00:00:00", "amount": 1,
-                        "order_id": order, "ingested_at": "2024-12-15 00:00:00"})
+        refunds.append(
+            {
+                "refund_id": f"x{n}",
+                "refunded_at": "2024-02-20 00:00:00",
+                "amount": 1,
+                "order_id": order,
+                "ingested_at": "2024-12-15 00:00:00",
+            }
+        )
         # An old visit that is known only now, and a login that links an old device now.
-        events.append({"event_id": f"x{n}", "occurred_at": "2024-02-20 00:00:00",
-                       "event_type": "page_view", "customer_id": customer,
-                       "ingested_at": "2024-12-15 00:00:00"})
+        events.append(
+            {
+                "event_id": f"x{n}",
+                "occurred_at": "2024-02-20 00:00:00",
+                "event_type": "page_view",
+                "customer_id": customer,
+                "ingested_at": "2024-12-15 00:00:00",
+            }
+        )
     strangers = small_build.query(
         "select distinct anonymous_id from marts.events where customer_id is null "
         "and occurred_on < '2024-05-01' order by all limit 40"
     )
     for n, (device,) in enumerate(strangers):
-        events.append({"event_id": f"y{n}", "occurred_at": "2024-12-20 00:00:00",
-                       "event_type": "login", "customer_id": buyers[n % len(buyers)][0],
-                       "anonymous_id": device, "ingested_at": "2024-12-20 00:00:01"})
+        events.append(
+            {
+                "event_id": f"y{n}",
+                "occurred_at": "2024-12-20 00:00:00",
+                "event_type": "login",
+                "customer_id": buyers[n % len(buyers)][0],
+                "anonymous_id": device,
+                "ingested_at": "2024-12-20 00:00:01",
+            }
+        )
     assert buyers and strangers
-    for table, rows in [("orders", orders), ("order_items", items), ("refunds", refunds),
-                        ("events", events)]:
+    for table, rows in [
+        ("orders", orders),
+        ("order_items", items),
+        ("refunds", refunds),
+        ("events", events),
+    ]:
         append(folder, table, rows)
     later = green(
         build(tmp_path / "later.duckdb", raw=folder, settings=f"{{as_of: '{last}'}}",

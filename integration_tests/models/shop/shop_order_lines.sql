@@ -10,6 +10,7 @@ with lines (receipt, place, article, pieces, cents) as (
     ('r6', 1, 'tea', 1, 450),
     ('r7', 1, 'cup', 2, 1200),
     ('r8', 1, 'tea', 1, 450),
+    ('r8', 2, 'cup', 1, 1200),
     -- A line of no receipt: quarantined, and in no figure.
     ('r9', 1, 'tea', 1, 450)
 )

@@ -28,7 +28,9 @@ measured as (
         *,
         n_both / cast(n_baskets as double) as support,
         n_both / cast(n_product as double) as confidence,
-        cast(n_both as double) * n_baskets / (cast(n_product as double) * n_similar) as lift,
+        cast(n_both as double)
+        * n_baskets
+        / (cast(n_product as double) * n_similar) as lift,
         n_both / sqrt(cast(n_product as double) * n_similar) as cosine,
         n_both / cast(n_product + n_similar - n_both as double) as jaccard,
         {{ perennial.log_likelihood_ratio('n_both', 'n_product', 'n_similar', 'n_baskets') | indent(8) }}
@@ -42,7 +44,7 @@ ranked as (
         row_number() over (
             partition by basis, product_id
             -- Rounded: two engines may differ in the last bit, and that must not change a rank.
-            order by round(cosine, 12) desc, n_both desc, similar_product_id
+            order by round(cosine, 12) desc, n_both desc, similar_product_id asc
         ) as similarity_rank
     from measured
 )

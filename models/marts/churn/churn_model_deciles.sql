@@ -29,12 +29,15 @@ select
     cast(n_churned as bigint) as n_churned,
     cast(mean_probability as double) as mean_probability,
     cast(n_churned / cast(n_customers as double) as double) as churn_rate,
-    cast({{ perennial.wilson('low', 'n_churned', 'n_customers') }} as double) as churn_rate_low,
-    cast({{ perennial.wilson('high', 'n_churned', 'n_customers') }} as double) as churn_rate_high,
+    cast({{ perennial.wilson('low', 'n_churned', 'n_customers') }} as double)
+        as churn_rate_low,
+    cast({{ perennial.wilson('high', 'n_churned', 'n_customers') }} as double)
+        as churn_rate_high,
     cast(
         (n_churned / cast(n_customers as double))
         / nullif(n_churned_of_model / cast(n_customers_of_model as double), 0)
         as double
     ) as lift,
-    cast(n_churned_so_far / nullif(cast(n_churned_of_model as double), 0) as double) as cumulative_gain
+    cast(n_churned_so_far / nullif(cast(n_churned_of_model as double), 0) as double)
+        as cumulative_gain
 from totals

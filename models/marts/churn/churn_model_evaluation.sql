@@ -3,7 +3,8 @@ with ranked as (
     select
         *,
         rank() over (partition by model_name order by churn_probability)
-        + (count(*) over (partition by model_name, churn_probability) - 1) / 2.0 as mean_rank
+        + (count(*) over (partition by model_name, churn_probability) - 1)
+        / 2.0 as mean_rank
     from {{ ref('churn_test_predictions') }}
 ),
 
@@ -16,7 +17,9 @@ scored as (
         (
             sum(mean_rank) filter (where is_churned)
             - count_if(is_churned) * (count_if(is_churned) + 1) / 2.0
-        ) / nullif(count_if(is_churned) * cast(count_if(not is_churned) as double), 0) as roc_auc,
+        )
+        / nullif(count_if(is_churned) * cast(count_if(not is_churned) as double), 0)
+            as roc_auc,
         avg(power(churn_probability - cast(is_churned as integer), 2)) as brier_score,
         -avg(
             case
@@ -31,7 +34,8 @@ scored as (
 by_decile as (
     select
         model_name,
-        sum(n_customers * abs(mean_probability - churn_rate)) / sum(n_customers) as calibration_error,
+        sum(n_customers * abs(mean_probability - churn_rate))
+        / sum(n_customers) as calibration_error,
         max(lift) filter (where risk_decile = 1) as top_decile_lift
     from {{ ref('churn_model_deciles') }}
     group by all

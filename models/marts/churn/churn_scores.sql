@@ -5,7 +5,9 @@ select
     cast(churn_probability as double) as churn_probability,
     -- Decile 1 holds the tenth of the customers that is most likely to leave.
     cast(
-        ntile(10) over (order by round(churn_probability, 12) desc, customer_id) as integer
+        ntile(10)
+            over (order by round(churn_probability, 12) desc, customer_id)
+        as integer
     ) as risk_decile,
     cast(reason_1 as varchar) as reason_1,
     cast(reason_2 as varchar) as reason_2,

@@ -80,11 +80,19 @@ refunds as (
 amounts as (
     select
         ids.customer_id,
-        case when order_totals.customer_id is null then 0 else order_totals.gross_amount end as gross_amount,
-        case when order_totals.customer_id is null then 0 else order_totals.discount_amount end
+        case
+            when order_totals.customer_id is null then 0 else order_totals.gross_amount
+        end as gross_amount,
+        case
+            when order_totals.customer_id is null then 0 else
+                order_totals.discount_amount
+        end
             as discount_amount,
-        case when order_totals.customer_id is null then 0 else order_totals.net_amount end as net_amount,
-        case when refunds.customer_id is null then 0 else refunds.refund_amount end as refund_amount
+        case
+            when order_totals.customer_id is null then 0 else order_totals.net_amount
+        end as net_amount,
+        case when refunds.customer_id is null then 0 else refunds.refund_amount end
+            as refund_amount
     from ids
     left join order_totals
         on ids.customer_id = order_totals.customer_id
@@ -101,8 +109,8 @@ visits as (
         -- A visit after the first order cannot have brought the customer.
         min_by(sessions.channel, (sessions.started_at, sessions.session_id)) filter (
             where
-                order_totals.customer_id is null
-                or sessions.started_at <= order_totals.first_ordered_at
+            order_totals.customer_id is null
+            or sessions.started_at <= order_totals.first_ordered_at
         ) as first_visit_channel
     from {{ ref('sessions') }} as sessions
     left join order_totals
@@ -120,13 +128,18 @@ select
     cast(accounts.email_hash as varchar) as email_hash,
     -- What the shop says of the origin; else where the first visit came from; else the till.
     cast(
-        coalesce(accounts.acquisition_channel, visits.first_visit_channel, first_orders.sales_channel)
+        coalesce(
+            accounts.acquisition_channel,
+            visits.first_visit_channel,
+            first_orders.sales_channel
+        )
         as varchar
     ) as channel,
     cast(first_categories.category as varchar) as first_category,
     cast(first_orders.order_id as varchar) as first_order_id,
     -- Silence is no consent.
-    cast(coalesce(accounts.marketing_consent, false) as boolean) as has_marketing_consent,
+    cast(coalesce(accounts.marketing_consent, false) as boolean)
+        as has_marketing_consent,
     cast(accounts.customer_id is not null as boolean) as has_account,
     cast(first_orders.has_coupon as boolean) as has_first_order_coupon,
     cast(coalesce(order_totals.n_orders, 0) >= 2 as boolean) as is_repeat_customer,
@@ -138,13 +151,19 @@ select
     cast(amounts.gross_amount as decimal(18, 2)) as gross_amount,
     cast(amounts.discount_amount as decimal(18, 2)) as discount_amount,
     cast(amounts.refund_amount as decimal(18, 2)) as refund_amount,
-    cast(amounts.net_amount - amounts.refund_amount as decimal(18, 2)) as revenue_amount,
-    cast(order_totals.net_amount / nullif(order_totals.n_orders, 0) as decimal(18, 2)) as average_order_amount,
+    cast(amounts.net_amount - amounts.refund_amount as decimal(18, 2))
+        as revenue_amount,
+    cast(order_totals.net_amount / nullif(order_totals.n_orders, 0) as decimal(18, 2))
+        as average_order_amount,
     cast(accounts.created_at as timestamp) as created_at,
     cast(order_totals.first_ordered_at as timestamp) as first_ordered_at,
     cast(order_totals.last_ordered_at as timestamp) as last_ordered_at,
-    cast({{ perennial.local_date('order_totals.first_ordered_at') }} as date) as first_ordered_on,
-    cast({{ perennial.local_date('order_totals.last_ordered_at') }} as date) as last_ordered_on,
+    cast(
+        {{ perennial.local_date('order_totals.first_ordered_at') }} as date
+    ) as first_ordered_on,
+    cast(
+        {{ perennial.local_date('order_totals.last_ordered_at') }} as date
+    ) as last_ordered_on,
     cast(visits.first_visited_at as timestamp) as first_visited_at,
     cast(visits.last_visited_at as timestamp) as last_visited_at
 from ids

@@ -19,5 +19,10 @@ select
     cast(table_name as varchar) as table_name,
     cast(outcome as varchar) as outcome,
     cast(n_rows as bigint) as n_rows,
-    cast(n_rows / nullif(cast(sum(n_rows) over (partition by table_name) as double), 0) as double) as share_of_table
+    cast(
+        n_rows
+        / nullif(
+            cast(sum(n_rows) over (partition by table_name) as double), 0
+        ) as double
+    ) as share_of_table
 from outcomes

@@ -2,8 +2,9 @@
 with known as (
     select
         events.*,
-        -- A device keeps its timeline through logins; without a cookie the customer is all we know.
-        coalesce('device:' || events.anonymous_id, 'customer:' || events.customer_id) as visitor_id,
+        -- A device keeps its timeline through logins; without a cookie there is the customer.
+        coalesce('device:' || events.anonymous_id, 'customer:' || events.customer_id)
+            as visitor_id,
         -- What is sent to a customer is no visit.
         events.event_type not in ('email_sent', 'email_open', 'push_open') as is_visit,
         links.customer_id as first_customer_id,
@@ -22,7 +23,9 @@ attributed as (
     select
         * exclude (customer_id),
         coalesce(
-            {{ perennial.last_known('customer_id', 'visitor_id', timeline) | indent(12) }},
+            {{ perennial.last_known(
+                'customer_id', 'visitor_id', timeline
+            ) | indent(12) }},
             first_customer_id
         ) as customer_id
     from known
@@ -33,7 +36,9 @@ cuts as (
     select
         *,
         is_visit and coalesce(
-            {{ perennial.seconds_between('lag(occurred_at) over visits', 'occurred_at') }}
+            {{ perennial.seconds_between(
+                'lag(occurred_at) over visits', 'occurred_at'
+            ) }}
             > 60 * {{ perennial.setting('session_timeout_minutes') }}
             or lag(customer_id) over visits is distinct from customer_id,
             true
@@ -80,6 +85,7 @@ select
     cast({{ perennial.local_date('occurred_at') }} as date) as occurred_on,
     cast(ingested_at as timestamp) as ingested_at,
     cast(
-        {{ perennial.known_at('occurred_at', 'first_ingested_at', 'load_began_at') }} as timestamp
+        {{ perennial.known_at('occurred_at', 'first_ingested_at', 'load_began_at') }}
+        as timestamp
     ) as known_at
 from sessions

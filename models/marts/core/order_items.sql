@@ -39,7 +39,9 @@ shared as (
         case
             when order_total <= 0 then 0
             else
-                {{ perennial.share('least(order_discount, order_total)', 'total_so_far', 'order_total') }}
+                {{ perennial.share(
+                    'least(order_discount, order_total)', 'total_so_far', 'order_total'
+                ) }}
                 - {{ perennial.share(
                     'least(order_discount, order_total)',
                     '(total_so_far - (gross - line_discount))',
@@ -53,8 +55,10 @@ converted as (
     select
         *,
         {{ perennial.in_reporting_currency('gross', 'exchange_rate') }} as gross_amount,
-        {{ perennial.in_reporting_currency('line_discount', 'exchange_rate') }} as line_discount_amount,
-        {{ perennial.in_reporting_currency('order_discount_share', 'exchange_rate') }} as order_discount_amount
+        {{ perennial.in_reporting_currency('line_discount', 'exchange_rate') }}
+            as line_discount_amount,
+        {{ perennial.in_reporting_currency('order_discount_share', 'exchange_rate') }}
+            as order_discount_amount
     from shared
 )
 
@@ -70,7 +74,9 @@ select
     cast(converted.line_discount_amount as decimal(18, 2)) as line_discount_amount,
     cast(converted.order_discount_amount as decimal(18, 2)) as order_discount_amount,
     cast(
-        converted.gross_amount - converted.line_discount_amount - converted.order_discount_amount
+        converted.gross_amount
+        - converted.line_discount_amount
+        - converted.order_discount_amount
         as decimal(18, 2)
     ) as net_amount,
     cast(converted.ordered_at as timestamp) as ordered_at,

@@ -4,7 +4,8 @@ with items as (
         count(*) as n_lines,
         sum(quantity) as n_units,
         {{ perennial.complete_sum('gross_amount') }} as gross_amount,
-        {{ perennial.complete_sum('line_discount_amount + order_discount_amount') }} as discount_amount,
+        {{ perennial.complete_sum('line_discount_amount + order_discount_amount') }}
+            as discount_amount,
         {{ perennial.complete_sum('net_amount') }} as net_amount
     from {{ ref('order_items') }}
     group by all
@@ -24,10 +25,13 @@ refunds as (
 amounts as (
     select
         orders.order_id,
-        case when items.order_id is null then 0 else items.gross_amount end as gross_amount,
-        case when items.order_id is null then 0 else items.discount_amount end as discount_amount,
+        case when items.order_id is null then 0 else items.gross_amount end
+            as gross_amount,
+        case when items.order_id is null then 0 else items.discount_amount end
+            as discount_amount,
         case when items.order_id is null then 0 else items.net_amount end as net_amount,
-        case when refunds.order_id is null then 0 else refunds.refund_amount end as refund_amount
+        case when refunds.order_id is null then 0 else refunds.refund_amount end
+            as refund_amount
     from {{ ref('priced_orders') }} as orders
     left join items
         on orders.order_id = items.order_id
@@ -71,7 +75,8 @@ select
     cast(amounts.net_amount as decimal(18, 2)) as net_amount,
     cast(amounts.refund_amount as decimal(18, 2)) as refund_amount,
     cast(
-        case when orders.is_cancelled then 0 else amounts.net_amount end - amounts.refund_amount
+        case when orders.is_cancelled then 0 else amounts.net_amount end
+        - amounts.refund_amount
         as decimal(18, 2)
     ) as revenue_amount,
     cast(orders.shipping_amount as decimal(18, 2)) as shipping_amount,

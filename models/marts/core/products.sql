@@ -31,7 +31,11 @@ select
     cast(coalesce(sales.n_orders, 0) as bigint) as n_orders,
     cast(coalesce(sales.n_customers, 0) as bigint) as n_customers,
     cast(coalesce(sales.n_units, 0) as decimal(18, 3)) as n_units,
-    cast(case when sales.product_id is null then 0 else sales.net_amount end as decimal(18, 2))
+    cast(
+        case when sales.product_id is null then 0 else sales.net_amount end as decimal(
+            18, 2
+        )
+    )
         as net_amount,
     cast(sales.first_sold_at as timestamp) as first_sold_at,
     cast(sales.last_sold_at as timestamp) as last_sold_at

@@ -27,7 +27,10 @@ select
     cast(refunds.line_number as bigint) as line_number,
     -- A guest's order stays a guest's, whoever the refund names.
     cast(
-        case when orders.order_id is null then refunds.customer_id else orders.customer_id end
+        case
+            when orders.order_id is null then refunds.customer_id else
+                orders.customer_id
+        end
         as varchar
     ) as customer_id,
     cast(refunds.product_id as varchar) as product_id,
@@ -35,12 +38,17 @@ select
     -- A cancelled order earned nothing that could be given back.
     cast(coalesce(orders.status, '') = 'cancelled' as boolean) as is_order_cancelled,
     cast(refunds.quantity as decimal(18, 3)) as quantity,
-    cast({{ perennial.in_reporting_currency('refunds.amount', 'rates.rate') }} as decimal(18, 2)) as amount,
+    cast(
+        {{ perennial.in_reporting_currency('refunds.amount', 'rates.rate') }}
+        as decimal(18, 2)
+    ) as amount,
     cast(refunds.refunded_at as timestamp) as refunded_at,
     cast(refunds.refunded_on as date) as refunded_on,
     cast(refunds.ingested_at as timestamp) as ingested_at,
     cast(
-        {{ perennial.known_at('refunds.refunded_at', 'refunds.first_ingested_at', 'refunds.load_began_at') }}
+        {{ perennial.known_at(
+            'refunds.refunded_at', 'refunds.first_ingested_at', 'refunds.load_began_at'
+        ) }}
         as timestamp
     ) as known_at
 from refunds
@@ -52,7 +60,10 @@ left join last_orders
 -- Money goes back at the rate of the day on which it goes back.
 left join {{ ref('currency_rates') }} as rates
     on
-        coalesce(orders.currency, last_orders.currency, '{{ perennial.setting("currency") }}') = rates.currency
+        coalesce(
+            orders.currency, last_orders.currency, '{{ perennial.setting("currency") }}'
+        )
+        = rates.currency
         and refunds.refunded_on >= rates.valid_from
         and refunds.refunded_on < rates.valid_before
 where refunds.refunded_at <= clock.as_of

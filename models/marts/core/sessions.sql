@@ -50,16 +50,27 @@ select
         case
             when first_events.utm_medium in ('email', 'newsletter') then 'email'
             when first_events.utm_medium in ('push', 'sms') then first_events.utm_medium
-            when first_events.utm_medium in ('cpc', 'ppc', 'paid', 'ads', 'display', 'paid_social')
+            when
+                first_events.utm_medium in (
+                    'cpc', 'ppc', 'paid', 'ads', 'display', 'paid_social'
+                )
                 then 'ads'
             when first_events.utm_medium in ('social', 'organic_social') then 'social'
             when first_events.utm_medium in ('affiliate', 'referral') then 'referral'
             when first_events.utm_medium = 'organic' then 'organic'
             when first_events.utm_medium is not null then 'other'
             when first_events.referrer is null then 'direct'
-            when regexp_matches(first_events.referrer, '(google|bing|baidu|duckduckgo|yahoo|ecosia)[.]')
+            when
+                regexp_matches(
+                    first_events.referrer,
+                    '(google|bing|baidu|duckduckgo|yahoo|ecosia)[.]'
+                )
                 then 'organic'
-            when regexp_matches(first_events.referrer, '(facebook|instagram|tiktok|weibo|twitter|pinterest|youtube)[.]')
+            when
+                regexp_matches(
+                    first_events.referrer,
+                    '(facebook|instagram|tiktok|weibo|twitter|pinterest|youtube)[.]'
+                )
                 then 'social'
             else 'referral'
         end
@@ -82,7 +93,10 @@ select
     cast(summed.n_cart_additions as bigint) as n_cart_additions,
     cast(summed.n_checkouts as bigint) as n_checkouts,
     cast(summed.n_purchases as bigint) as n_purchases,
-    cast({{ perennial.seconds_between('summed.started_at', 'summed.ended_at') }} as double) as duration_seconds,
+    cast(
+        {{ perennial.seconds_between('summed.started_at', 'summed.ended_at') }}
+        as double
+    ) as duration_seconds,
     cast(summed.started_at as timestamp) as started_at,
     cast(summed.ended_at as timestamp) as ended_at,
     cast({{ perennial.local_date('summed.started_at') }} as date) as started_on,

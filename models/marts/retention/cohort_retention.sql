@@ -35,17 +35,30 @@ cohorts as (
     group by all
 ),
 
+history as (
+    select coalesce(max(clock.as_of_on - customers.first_ordered_on), 0) as n_days
+    from customers
+    cross join {{ ref('clock') }} as clock
+),
+
+-- Enough for the oldest cohort in the finest grain, which is the week.
+period_numbers as (
+    {{ perennial.numbers(0, '(select n_days // 7 + 1 from history)') }}
+),
+
 -- Every period from the cohort's own to the one that as_of lies in, bought in or not.
 cells as (
     {%- for grain in ['week', 'month'] %}
     select
         cohorts.*,
         numbers.n as period_number,
-        {{ perennial.add_periods(grain, 'cohorts.cohort_start_on', 'numbers.n') }} as period_start_on,
-        {{ perennial.add_periods(grain, 'cohorts.cohort_start_on', 'numbers.n + 1') }} as period_end_on
+        {{ perennial.add_periods(grain, 'cohorts.cohort_start_on', 'numbers.n') }}
+            as period_start_on,
+        {{ perennial.add_periods(grain, 'cohorts.cohort_start_on', 'numbers.n + 1') }}
+            as period_end_on
     from cohorts
     cross join {{ ref('clock') }} as clock
-    inner join ({{ perennial.numbers(0, '(select coalesce(max(date_diff(\'day\', first_ordered_on, clock.as_of_on)), 0) // 7 + 1 from customers cross join ' ~ ref('clock') ~ ' as clock)') }}) as numbers
+    inner join period_numbers as numbers
         on
             numbers.n <= {{ perennial.periods_between(
                 grain, 'cohorts.cohort_start_on', perennial.period_start(grain, 'clock.as_of_on')
@@ -77,10 +90,13 @@ counted as (
     select
         cells.*,
         -- The whole period must have passed, in the shop's time zone.
-        {{ perennial.start_of_day_utc('cells.period_end_on') }} <= clock.as_of as is_mature,
+        {{ perennial.start_of_day_utc('cells.period_end_on') }}
+        <= clock.as_of as is_mature,
         coalesce(activity.n_active_customers, 0) as n_active_customers,
         coalesce(activity.n_orders, 0) as n_orders,
-        case when activity.cohort_start_on is null then 0 else activity.revenue_amount end as revenue_amount
+        case
+            when activity.cohort_start_on is null then 0 else activity.revenue_amount
+        end as revenue_amount
     from cells
     cross join {{ ref('clock') }} as clock
     left join activity
@@ -106,15 +122,29 @@ select
     cast(n_orders as bigint) as n_orders_to_date,
     cast(revenue_amount as decimal(18, 2)) as revenue_amount_to_date,
     -- Immature cells are null in all four, so that BI may sum numerators and denominators.
-    cast(case when is_mature then n_active_customers end as bigint) as retention_numerator,
+    cast(case when is_mature then n_active_customers end as bigint)
+        as retention_numerator,
     cast(case when is_mature then n_customers end as bigint) as retention_denominator,
     cast(case when is_mature then n_orders end as bigint) as n_orders,
-    cast(case when is_mature then revenue_amount end as decimal(18, 2)) as revenue_amount,
-    cast(case when is_mature then cast(n_active_customers as double) / n_customers end as double) as retention_rate,
+    cast(case when is_mature then revenue_amount end as decimal(18, 2))
+        as revenue_amount,
     cast(
-        case when is_mature then {{ perennial.wilson('low', 'n_active_customers', 'n_customers') }} end as double
+        case
+            when is_mature then cast(n_active_customers as double) / n_customers
+        end as double
+    ) as retention_rate,
+    cast(
+        case
+            when
+                is_mature
+                then {{ perennial.wilson('low', 'n_active_customers', 'n_customers') }}
+        end as double
     ) as retention_rate_low,
     cast(
-        case when is_mature then {{ perennial.wilson('high', 'n_active_customers', 'n_customers') }} end as double
+        case
+            when
+                is_mature
+                then {{ perennial.wilson('high', 'n_active_customers', 'n_customers') }}
+        end as double
     ) as retention_rate_high
 from counted

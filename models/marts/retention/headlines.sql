@@ -122,7 +122,8 @@ month_1_cells as (
 
 cohort_figures as (
     select
-        case when cohort_start_on = newest_cohort_on then 'now' else 'before' end as moment,
+        case when cohort_start_on = newest_cohort_on then 'now' else 'before' end
+            as moment,
         retention_rate as month_1_retention
     from month_1_cells
     where cohort_start_on in (

@@ -14,54 +14,73 @@ with buyers as (
 -- by rank keeps customers with equal values in the same score.
 cuts as (
     select
-        {%- for part, column in [('recency', 'recency_days'), ('frequency', 'frequency'), ('monetary', 'monetary_amount')] %}
-        {%- set outer_loop = loop %}
-        {%- for fifth in [1, 2, 3, 4] %}
-        percentile_disc(0.{{ 2 * fifth }}) within group (order by {{ column }}) as {{ part }}_{{ fifth }}
-        {{- ',' if not (outer_loop.last and loop.last) }}
-        {%- endfor %}
-        {%- endfor %}
+        percentile_disc(0.2) within group (order by recency_days) as recency_1,
+        percentile_disc(0.4) within group (order by recency_days) as recency_2,
+        percentile_disc(0.6) within group (order by recency_days) as recency_3,
+        percentile_disc(0.8) within group (order by recency_days) as recency_4,
+        percentile_disc(0.2) within group (order by frequency) as frequency_1,
+        percentile_disc(0.4) within group (order by frequency) as frequency_2,
+        percentile_disc(0.6) within group (order by frequency) as frequency_3,
+        percentile_disc(0.8) within group (order by frequency) as frequency_4,
+        percentile_disc(0.2) within group (order by monetary_amount) as monetary_1,
+        percentile_disc(0.4) within group (order by monetary_amount) as monetary_2,
+        percentile_disc(0.6) within group (order by monetary_amount) as monetary_3,
+        percentile_disc(0.8) within group (order by monetary_amount) as monetary_4
     from buyers
 ),
 
 scored as (
     select
         buyers.*,
-        -- Few days since the last order are good, so recency counts from the other side.
-        5
-        {%- for fifth in [1, 2, 3, 4] %}
-        - cast(buyers.recency_days > cuts.recency_{{ fifth }} as integer)
-        {%- endfor %} as recency_score,
-        {%- for part, column in [('frequency', 'frequency'), ('monetary', 'monetary_amount')] %}
         1
-        {%- for fifth in [1, 2, 3, 4] %}
-        + cast(buyers.{{ column }} > cuts.{{ part }}_{{ fifth }} as integer)
-        {%- endfor %} as {{ part }}_score{{ ',' if not loop.last }}
-        {%- endfor %}
+        + cast(buyers.recency_days > cuts.recency_1 as integer)
+        + cast(buyers.recency_days > cuts.recency_2 as integer)
+        + cast(buyers.recency_days > cuts.recency_3 as integer)
+        + cast(buyers.recency_days > cuts.recency_4 as integer) as recency_place,
+        1
+        + cast(buyers.frequency > cuts.frequency_1 as integer)
+        + cast(buyers.frequency > cuts.frequency_2 as integer)
+        + cast(buyers.frequency > cuts.frequency_3 as integer)
+        + cast(buyers.frequency > cuts.frequency_4 as integer) as frequency_place,
+        1
+        + cast(buyers.monetary_amount > cuts.monetary_1 as integer)
+        + cast(buyers.monetary_amount > cuts.monetary_2 as integer)
+        + cast(buyers.monetary_amount > cuts.monetary_3 as integer)
+        + cast(buyers.monetary_amount > cuts.monetary_4 as integer) as monetary_place
     from buyers
     cross join cuts
+),
+
+-- Few days since the last order are good, so recency counts from the other side.
+oriented as (
+    select
+        *,
+        6 - recency_place as recency_score,
+        frequency_place as frequency_score,
+        monetary_place as monetary_score
+    from scored
 )
 
 select
-    cast(scored.customer_id as varchar) as customer_id,
+    cast(oriented.customer_id as varchar) as customer_id,
     cast(segments.segment as varchar) as segment,
-    cast(scored.recency_score as integer) as recency_score,
-    cast(scored.frequency_score as integer) as frequency_score,
-    cast(scored.monetary_score as integer) as monetary_score,
+    cast(oriented.recency_score as integer) as recency_score,
+    cast(oriented.frequency_score as integer) as frequency_score,
+    cast(oriented.monetary_score as integer) as monetary_score,
     cast(
         (
-            scored.recency_score * {{ weights.recency }}
-            + scored.frequency_score * {{ weights.frequency }}
-            + scored.monetary_score * {{ weights.monetary }}
+            oriented.recency_score * {{ weights.recency }}
+            + oriented.frequency_score * {{ weights.frequency }}
+            + oriented.monetary_score * {{ weights.monetary }}
         ) / {{ (weights.recency + weights.frequency + weights.monetary) | float }}
         as double
     ) as weighted_score,
-    cast(scored.recency_days as bigint) as recency_days,
-    cast(scored.frequency as bigint) as frequency,
-    cast(scored.monetary_amount as decimal(18, 2)) as monetary_amount
-from scored
+    cast(oriented.recency_days as bigint) as recency_days,
+    cast(oriented.frequency as bigint) as frequency,
+    cast(oriented.monetary_amount as decimal(18, 2)) as monetary_amount
+from oriented
 left join {{ ref('rfm_segments') }} as segments
     on
-        scored.recency_score = segments.recency_score
-        and scored.frequency_score = segments.frequency_score
-        and scored.monetary_score = segments.monetary_score
+        oriented.recency_score = segments.recency_score
+        and oriented.frequency_score = segments.frequency_score
+        and oriented.monetary_score = segments.monetary_score

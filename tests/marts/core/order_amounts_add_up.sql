@@ -17,4 +17,7 @@ left join lines
 where
     orders.net_amount <> orders.gross_amount - orders.discount_amount
     or orders.net_amount <> coalesce(lines.net_amount, 0)
-    or (not orders.is_cancelled and orders.revenue_amount <> orders.net_amount - orders.refund_amount)
+    or (
+        not orders.is_cancelled
+        and orders.revenue_amount <> orders.net_amount - orders.refund_amount
+    )

@@ -17,4 +17,5 @@ inner join shares
     on orders.order_id = shares.order_id
 where
     orders.exchange_rate = 1
-    and shares.shared_amount <> greatest(least(orders.discount_amount, shares.amount), 0)
+    and shares.shared_amount
+    <> greatest(least(orders.discount_amount, shares.amount), 0)

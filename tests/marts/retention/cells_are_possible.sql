@@ -7,4 +7,5 @@ where
     or n_active_customers_to_date > n_customers
     or is_mature <> (retention_rate is not null)
     or is_mature <> (retention_denominator is not null)
-    or retention_rate not between retention_rate_low - 1e-12 and retention_rate_high + 1e-12
+    or retention_rate < retention_rate_low - 1e-12
+    or retention_rate > retention_rate_high + 1e-12

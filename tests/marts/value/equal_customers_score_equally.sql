@@ -1,5 +1,9 @@
 -- No two customers with the same value have different scores.
-{%- for score, value in [('recency_score', 'recency_days'), ('frequency_score', 'frequency'), ('monetary_score', 'monetary_amount')] %}
+{%- for score, value in [
+    ('recency_score', 'recency_days'),
+    ('frequency_score', 'frequency'),
+    ('monetary_score', 'monetary_amount'),
+] %}
 select
     '{{ score }}' as score,
     cast({{ value }} as double) as value
