@@ -8,13 +8,16 @@ VARS ?=
 BIN = $(VENV)/bin
 
 # What `perennial build` is told; an empty variable is left out.
-BUILD_ARGS = --shop $(SHOP) $(if $(RAW),--raw '$(RAW)') $(if $(WAREHOUSE),--warehouse '$(WAREHOUSE)') $(if $(VARS),--vars '$(VARS)')
-DBT = $(BIN)/dbt
+BUILD_ARGS = --shop $(SHOP) $(if $(RAW),--raw "$$RAW") $(if $(WAREHOUSE),--warehouse "$$WAREHOUSE") $(if $(VARS),--vars "$$VARS")
+# The same for dbt alone, after a build.
+DBT = PERENNIAL_SHOP=$(SHOP) PERENNIAL_RAW="$$RAW" PERENNIAL_WAREHOUSE="$$WAREHOUSE" $(BIN)/dbt
+# By way of the environment: a path may hold a quote.
+export RAW WAREHOUSE VARS
 export DBT_SEND_ANONYMOUS_USAGE_STATS = false
 
 .PHONY: help
 help: ## list the targets
-	@echo "make TARGET [SHOP=demo|files|tables|online_retail|complete_journey] [RAW=<folder>] [WAREHOUSE=<file>.duckdb] [VARS='{as_of: 2024-12-31}']"
+	@echo "make TARGET [SHOP=demo|files|tables|models|online_retail|complete_journey] [RAW=<folder>] [WAREHOUSE=<file>.duckdb] [VARS='{as_of: 2024-12-31}']"
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
@@ -22,34 +25,38 @@ build: install $(if $(filter complete_journey,$(SHOP)),$(if $(RAW),,complete-jou
 	@$(BIN)/perennial build $(BUILD_ARGS)
 
 .PHONY: test
-test: install-dev lint ## everything that CI runs: lint, a build with all data tests, pytest
-	@$(BIN)/perennial build --shop demo --warehouse target/test/demo.duckdb --out target/test/report.html
+test: lint test-build ## everything that CI runs: lint, a build with all data tests, pytest
 	@PERENNIAL_TEST_WAREHOUSES=target/test $(BIN)/python -m pytest
 
+# The demo, with every data test and unit test; the linter of SQL and pytest look at it too.
+.PHONY: test-build
+test-build: install-dev
+	@$(BIN)/perennial build --shop demo --warehouse target/test/demo.duckdb --out target/test/report.html
+
 .PHONY: lint
-lint: install-dev ## ruff and sqlfluff
+lint: test-build ## ruff and sqlfluff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@$(BIN)/python -m perennial.demo_profile && $(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models tests examples
+	@PERENNIAL_SHOP=demo PERENNIAL_WAREHOUSE=target/test/demo.duckdb DBT_TARGET_PATH=target/demo \
+		$(BIN)/sqlfluff lint --disable-progress-bar models tests
 
 .PHONY: format
-format: install-dev ## mend what ruff and sqlfluff can mend
+format: test-build ## mend what ruff and sqlfluff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
-	@$(BIN)/sqlfluff fix --disable-progress-bar models tests examples
+	@PERENNIAL_SHOP=demo PERENNIAL_WAREHOUSE=target/test/demo.duckdb DBT_TARGET_PATH=target/demo \
+		$(BIN)/sqlfluff fix --disable-progress-bar models tests
 
 .PHONY: report
 report: install ## write the report from a warehouse that is already built
-	@$(BIN)/perennial report --warehouse '$(or $(WAREHOUSE),warehouse/$(SHOP).duckdb)' --out report/index.html
+	@$(BIN)/perennial report --warehouse "$${WAREHOUSE:-warehouse/$(SHOP).duckdb}" --out report/index.html
 
 .PHONY: docs
 docs: install ## dbt's docs site of one shop, into target/<shop>
-	@PERENNIAL_SHOP=$(SHOP) PERENNIAL_RAW='$(RAW)' PERENNIAL_WAREHOUSE='$(or $(WAREHOUSE),warehouse/$(SHOP).duckdb)' \
-		$(DBT) docs generate --static --target-path target/$(SHOP)
+	@$(DBT) docs generate --static --target-path target/$(SHOP)
 	@echo "Docs: target/$(SHOP)/static_index.html"
 
 .PHONY: freshness
 freshness: install ## how old the newest raw rows are (SHOP=files or tables)
-	@PERENNIAL_SHOP=$(SHOP) PERENNIAL_RAW='$(RAW)' PERENNIAL_WAREHOUSE='$(or $(WAREHOUSE),warehouse/$(SHOP).duckdb)' \
-		$(DBT) source freshness --target-path target/$(SHOP)
+	@$(DBT) source freshness --target-path target/$(SHOP)
 
 .PHONY: demo-seeds
 demo-seeds: install ## make the demo shop in seeds/demo anew

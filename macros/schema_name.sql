@@ -1,4 +1,4 @@
-{#- Schemas are called as dbt_project.yml names them, in the target's own project only. -#}
+{#- Schemas are called as dbt_project.yml names them: staging, intermediate, marts. -#}
 {% macro generate_schema_name(custom_schema_name, node) -%}
     {{ (custom_schema_name or target.schema) | trim }}
 {%- endmacro %}

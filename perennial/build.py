@@ -137,6 +137,8 @@ def raw_folder(shop: str, raw: str | None) -> Path | None:
 
 def check_can_write(file: Path) -> None:
     """Stop early when a file cannot be written: no room, no right, or locked by someone."""
+    if any(quote in str(file) for quote in "'\""):
+        raise UserError(f"{file} has a quote in its path, which dbt cannot take; choose another.")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

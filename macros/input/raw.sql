@@ -15,7 +15,9 @@ table. The setting `shop` says where to look:
     {% endif %}
     {% if shop not in ['files', 'tables'] %}
         {% set model = perennial.setting('raw_models').get(table) %}
-        {% do return(ref(model) if model else none) %}
+        {#- Named with its package, so that no model of Perennial's own is taken for it. -#}
+        {% set package = project_name if shop == 'models' else 'perennial' %}
+        {% do return(ref(package, model) if model else none) %}
     {% endif %}
     {% set relation = source('raw', table) %}
     {% if not execute %}
@@ -97,7 +99,9 @@ or one of its columns is required and missing, and says what was found instead.
 {#- For messages: where raw() looked for a table. -#}
 {% macro where_raw_was_sought(table) %}
     {% set shop = perennial.setting('shop') %}
-    {% if shop == 'files' %}
+    {% if shop == 'files' and flags.WHICH not in ['build', 'run'] %}
+        {% do return('Build the warehouse first: only dbt build and dbt run read the files.') %}
+    {% elif shop == 'files' %}
         {% do return('Looked in ' ~ perennial.setting('raw_path') ~ ' for '
             ~ perennial.file_patterns(table) | join(', ') ~ '.') %}
     {% elif shop == 'tables' %}

@@ -3,6 +3,7 @@
     {% if not execute or flags.WHICH not in ['build', 'run', 'seed', 'test'] %}
         {% do return('') %}
     {% endif %}
+    {% do perennial.refuse_shared_names() %}
     {% do perennial.validate_settings() %}
     {% set zone = run_query("select current_setting('TimeZone')").rows[0][0] %}
     {% if zone not in ['UTC', 'Etc/UTC'] %}
@@ -108,7 +109,7 @@ Arguments:
     {% if not is_first %}
         {% for column in run_query('describe temp.raw_file').columns[0].values() %}
             {% do run_query('alter table ' ~ target_name ~ ' add column if not exists "'
-                ~ column ~ '" varchar') %}
+                ~ column | replace('"', '""') ~ '" varchar') %}
         {% endfor %}
         {% do run_query('insert into ' ~ target_name ~ ' by name select * from temp.raw_file') %}
     {% endif %}
@@ -116,4 +117,28 @@ Arguments:
         ~ table ~ "', " ~ file ~ ', line, any_value(csv_line)'
         ~ ", string_agg(error_message, '; ' order by column_idx)"
         ~ ' from reject_errors group by line') %}
+{% endmacro %}
+
+
+{#-
+In an installed package, dbt looks for the model of a plain ref() in the installing project
+first, unless a flag of that project says otherwise: its own `orders` would be taken for ours.
+Only staging reads models of another project, and names them with their project.
+-#}
+{% macro refuse_shared_names() %}
+    {% set shared = [] %}
+    {% for node in graph.nodes.values()
+        if node.package_name == 'perennial' and 'staging' not in node.original_file_path %}
+        {% for parent in node.depends_on.nodes
+            if parent.split('.')[0] in ['model', 'seed', 'snapshot']
+            and parent.split('.')[1] != 'perennial' and parent.split('.')[2] not in shared %}
+            {% do shared.append(parent.split('.')[2]) %}
+        {% endfor %}
+    {% endfor %}
+    {% if shared %}
+        {% do perennial.stop('this project has models of the same name as models of Perennial: '
+            ~ shared | sort | join(', ') ~ '. Set require_ref_searches_node_package_before_root: '
+            ~ 'true under `flags` in dbt_project.yml, so that each finds its own, or rename them.') %}
+    {% endif %}
+    {% do return('') %}
 {% endmacro %}

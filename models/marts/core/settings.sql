@@ -6,7 +6,8 @@ select
         {%- if name == 'as_of' %}
         (select max(as_of) from {{ ref('clock') }})
         {%- else %}
-        '{{ (perennial.setting(name) | string) | replace("'", "''") }}'
+        {%- set value = perennial.setting(name) %}
+        {{ "'" ~ (value | string) | replace("'", "''") ~ "'" if value is not none else 'null' }}
         {%- endif %} as varchar
     ) as value
 {{ 'union all' if not loop.last }}
