@@ -19,12 +19,13 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import polars as pl
+from scipy.special import gammaln, softmax
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from perennial.churn import train_models
 from perennial.churn.features import THEMES
 from perennial.errors import UserError
-from perennial.posterior import Process, p_no_order, summarise
+from perennial.posterior import Histories, Process, p_alive, p_no_order, summarise
 from perennial.simulate import DEFAULTS, plan_of, write_shop
 
 PROJECT = Path(__file__).parents[1]
@@ -37,6 +38,7 @@ ROWS = {
     "logistic_regression": "logistic regression",
     "gradient_boosting": "gradient boosting",
     "recency": "recency alone",
+    "posterior_blind": "posterior, channel unknown",
     "posterior": "posterior",
     "oracle": "oracle (unknowable)",
 }
@@ -44,7 +46,8 @@ LEGEND = """\
 - champion: the model that the warehouse chose and scores with; it sees orders and visits.
 - champion, without visits: trained anew on what the orders tell, as the posterior sees no more.
 - posterior: Bayes' rule on the simulator's own process, given the times of the orders and the
-  channel. Ranking by it is the best that orders allow, but for what campaigns add or take away.
+  channel. Ranking by it is the best that these allow, but for what campaigns add or take away.
+- posterior, channel unknown: the same without the channel, which no churn model sees either.
 - oracle: knows each customer's rates, and who has left by then. Nobody can know that.
 - by chance: the calibration error of a model that is right about every probability, from
   the finite number of customers alone. The posterior's own error should be about as small.
@@ -175,7 +178,7 @@ def best_known(shop: Path, snapshot, horizon: float) -> pl.DataFrame:
 
     One row for each customer with an order that was known by then: is_silent (whether no
     order follows within the horizon), recency_days, and the probabilities of silence by the
-    posterior and by the oracle. Guests' and cancelled orders count nowhere.
+    two posteriors and by the oracle. Guests' and cancelled orders count nowhere.
     """
     process = Process.of_file(shop / "truth/parameters.json")
     people = pl.read_parquet(shop / "customers*.parquet").select(
@@ -207,10 +210,35 @@ def best_known(shop: Path, snapshot, horizon: float) -> pl.DataFrame:
             "customer_id": who,
             "is_silent": ~np.isin(who, next_orders),
             "recency_days": now - histories.last,
+            "posterior_blind": channel_unknown(process, shares(shop), histories, now, horizon),
             "posterior": p_no_order(process, histories, now, horizon),
             "oracle": oracle(process, truth, now, horizon),
         }
     )
+
+
+def shares(shop: Path) -> dict[str, float]:
+    """The share of all customers that come by each channel."""
+    content = json.loads((shop / "truth/parameters.json").read_text(encoding="utf-8"))
+    return {channel["name"]: channel["share"] for channel in content["channels"]}
+
+
+def channel_unknown(
+    process: Process, share: dict[str, float], known: Histories, now: float, horizon: float
+) -> np.ndarray:
+    """P(no order), the channels weighted by how well each explains the history."""
+    silent, weight = [], []
+    for name, (r, alpha, s, beta) in process.channels.items():
+        if_so = Histories(np.full(len(known.first), name), known.first, known.repeats, known.last)
+        silent.append(p_no_order(process, if_so, now, horizon))
+        # The likelihood of the history is that of the history and life, over P(life).
+        x = known.repeats
+        likelihood = gammaln(r + x) - gammaln(r) + r * np.log(alpha) + s * np.log(beta)
+        likelihood -= (r + x) * np.log(alpha + process.tau(now) - process.tau(known.first))
+        likelihood -= s * np.log(beta + now - known.first)
+        likelihood -= np.log(np.maximum(p_alive(process, if_so, now), 1e-300))
+        weight.append(np.log(share[name]) + likelihood)
+    return (softmax(weight, axis=0) * silent).sum(axis=0)
 
 
 def oracle(process: Process, truth: pl.DataFrame, now: float, horizon: float) -> np.ndarray:

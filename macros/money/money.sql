@@ -18,5 +18,5 @@ The sum of an amount over a group, null when any of its rows is null: what canno
 
 {#- An amount times part / whole, in cents; a half is rounded up, as in decimal arithmetic. -#}
 {% macro share(amount, part, whole) -%}
-    round(cast({{ amount }} * {{ part }} / cast({{ whole }} as double) as decimal(18, 6)), 2)
+    round(cast({{ amount }} * {{ part }} / nullif(cast({{ whole }} as double), 0) as decimal(18, 6)), 2)
 {%- endmacro %}

@@ -54,7 +54,7 @@
     cast({{ day }} + cast({{ n }} as integer) as date)
 {%- endmacro %}
 
-{#- The first day of the month some months later. -#}
+{#- A date some months later; the month's last day where it has no such day. -#}
 {% macro add_months(day, n) %}
     {{- return(adapter.dispatch('add_months', 'perennial')(day, n)) -}}
 {% endmacro %}

@@ -13,7 +13,7 @@ Arguments:
     {%- set n = 'cast(' ~ denominator ~ ' as double)' -%}
     {%- set p = '(cast(' ~ numerator ~ ' as double) / ' ~ n ~ ')' -%}
     {#- least and greatest pass over nulls, so the case must keep them. -#}
-    case when {{ denominator }} > 0 then least(1.0, greatest(0.0,
+    case when {{ denominator }} > 0 and {{ numerator }} is not null then least(1.0, greatest(0.0,
         (
             {{ p }} + {{ z * z / 2 }} / {{ n }}
             {{ sign }} {{ z }} * sqrt(greatest(0.0,
