@@ -3,7 +3,7 @@ Every raw row of a table of the contract, typed, with the one reason for which i
 (null for a good row): the subquery behind stg_<table> and `quarantine`.
 
 A row is judged in this order, and the first rule that it breaks is named:
-  missing key        a required column, or both of an either-or pair, is null
+  missing key        a required column, or each of those of which one is needed, is null
   bad type           a value is there but is not of the column's type
   impossible value   outside what the contract accepts, or a moment that cannot have been
   duplicate          another row of the same key was ingested later, or is further on, or is equal
@@ -156,9 +156,11 @@ case
         then 'missing key: {{ column.name }} is null'
     {%- endfor %}
     {%- for column in columns if column.config.meta.or_else %}
-    {%- set other = {'name': column.config.meta.or_else} %}
-    when {{ perennial.as_text(column, found) }} is null and {{ perennial.as_text(other, found) }} is null
-        then 'missing key: {{ column.name }} and {{ other.name }} are null'
+    when {{ perennial.as_text(column, found) }} is null
+        {%- for other in column.config.meta.or_else %}
+        and {{ perennial.as_text({'name': other}, found) }} is null
+        {%- endfor %}
+        then 'missing key: {{ column.name }} and {{ column.config.meta.or_else | join(' and ') }} are null'
     {%- endfor %}
     {%- for column in columns if column.name in found and column.data_type != 'varchar' %}
     when {{ perennial.as_text(column, found) }} is not null and {{ perennial.typed(column, found) }} is null

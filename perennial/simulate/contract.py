@@ -48,7 +48,7 @@ class Column:
     highest: float | None = None
     above: float | None = None
     accepted: tuple[str, ...] | None = None
-    or_else: str | None = None
+    or_else: tuple[str, ...] = ()
     parent: str | None = None
 
     @property
@@ -103,7 +103,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("refund_id", "varchar", key=True, required=True),
         Column("refunded_at", "timestamp", required=True, happened=True),
         Column("amount", "decimal(18,2)", required=True, lowest=0),
-        Column("order_id", "varchar", or_else="customer_id", parent="orders.order_id"),
+        Column("order_id", "varchar", or_else=("customer_id",), parent="orders.order_id"),
         Column("customer_id", "varchar"),
         Column("line_number", "bigint"),
         Column("product_id", "varchar"),
@@ -137,7 +137,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("event_id", "varchar", key=True, required=True),
         Column("occurred_at", "timestamp", required=True, happened=True),
         Column("event_type", "varchar", required=True, accepted=EVENT_TYPES),
-        Column("customer_id", "varchar", or_else="anonymous_id"),
+        Column("customer_id", "varchar", or_else=("anonymous_id", "session_id")),
         Column("anonymous_id", "varchar"),
         Column("session_id", "varchar"),
         Column("product_id", "varchar"),

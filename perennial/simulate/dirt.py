@@ -150,7 +150,7 @@ class Dirt:
         written = text_of(name, rows)
         if reason == MISSING:
             ways: list[tuple[str, ...]] = [(c.name,) for c in columns if c.required]
-            ways += [(c.name, c.or_else) for c in columns if c.or_else]
+            ways += [(c.name, *c.or_else) for c in columns if c.or_else]
             for j, way in enumerate(ways):
                 hit = pl.Series(k % len(ways) == j)
                 written = written.with_columns(

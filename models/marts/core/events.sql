@@ -2,9 +2,13 @@
 with known as (
     select
         events.*,
-        -- A device keeps its timeline through logins; without a cookie there is the customer.
-        coalesce('device:' || events.anonymous_id, 'customer:' || events.customer_id)
-            as visitor_id,
+        -- A device keeps its timeline through logins; without its cookie there is the
+        -- customer, and for an unknown one the sender's own session.
+        coalesce(
+            'device:' || events.anonymous_id,
+            'customer:' || events.customer_id,
+            'session:' || events.session_id
+        ) as visitor_id,
         -- What is sent to a customer is no visit.
         events.event_type not in ('email_sent', 'email_open', 'push_open') as is_visit,
         links.customer_id as first_customer_id,
