@@ -83,7 +83,7 @@ clean: ## remove warehouses, reports and dbt's working files (the virtual enviro
 # The stamp is the last step: an installation that was interrupted is done again.
 $(VENV)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-		|| { echo "Perennial needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Install one and say make PYTHON=python3.11 …" >&2; exit 1; }
+		|| { echo "Perennial needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not there). Install one and say make PYTHON=python3.11 …" >&2; exit 1; }
 	@test $$(df -Pk . | awk 'NR == 2 {print $$4}') -gt 2000000 \
 		|| { echo "Perennial needs 2 GB of free disk here for its packages; make room and try again." >&2; exit 1; }
 	@echo "Installing pinned packages into $(VENV) (a few minutes the first time) …"

@@ -7,7 +7,11 @@ select
         (select max(as_of) from {{ ref('clock') }})
         {%- else %}
         {%- set value = perennial.setting(name) %}
-        {{ "'" ~ (value | string) | replace("'", "''") ~ "'" if value is not none else 'null' }}
+        {%- if value is none %}
+        null
+        {%- else %}
+        '{{ (value | string) | replace("'", "''") }}'
+        {%- endif %}
         {%- endif %} as varchar
     ) as value
 {{ 'union all' if not loop.last }}
