@@ -88,6 +88,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def play(seed: int, n_customers: int, horizon: int, folder: Path) -> tuple[str, pl.DataFrame]:
     """Simulate, build and predict; return a title and each customer's predictions."""
+    if folder.exists():
+        raise UserError(f"{folder} is there already; keep this run in another folder.")
     shop, warehouse = folder / "shop", folder / "warehouse.duckdb"
     tell(f"seed {seed}: simulating {n_customers:,} customers")
     options = DEFAULTS | {"customers": str(n_customers), "seed": str(seed)}

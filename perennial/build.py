@@ -83,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
         print(line)
     print(
         f"\nNext: open the report, or ask the warehouse:\n"
-        f'  duckdb -readonly {warehouse} "from marts.cohort_retention limit 10"'
+        f'  {sys.executable} -c "import duckdb; duckdb.connect('
+        f"'{warehouse}', read_only=True).sql('from marts.cohort_retention').show()\""
     )
     return 0
 

@@ -62,3 +62,9 @@
 {% macro default__add_months(day, n) -%}
     cast({{ day }} + to_months(cast({{ n }} as integer)) as date)
 {%- endmacro %}
+
+
+{#- A float as a decimal of twelve places, whose sum is the same in whatever order it is taken. -#}
+{% macro exact(value) -%}
+    cast({{ value }} as decimal(24, 12))
+{%- endmacro %}

@@ -4,7 +4,7 @@ with deciles as (
         risk_decile,
         count(*) as n_customers,
         count_if(is_churned) as n_churned,
-        avg(churn_probability) as mean_probability
+        avg({{ perennial.exact('churn_probability') }}) as mean_probability
     from {{ ref('churn_test_predictions') }}
     group by all
 ),

@@ -20,13 +20,14 @@ scored as (
         )
         / nullif(count_if(is_churned) * cast(count_if(not is_churned) as double), 0)
             as roc_auc,
-        avg(power(churn_probability - cast(is_churned as integer), 2)) as brier_score,
-        -avg(
-            case
-                when is_churned then ln(greatest(churn_probability, 1e-15))
-                else ln(greatest(1 - churn_probability, 1e-15))
-            end
-        ) as log_loss
+        -- Decimals add up to the same in any order of the rows; floats do not.
+        avg({{ perennial.exact(
+            'power(churn_probability - cast(is_churned as integer), 2)'
+        ) }}) as brier_score,
+        -avg({{ perennial.exact(
+            'ln(greatest(case when is_churned then churn_probability'
+            ~ ' else 1 - churn_probability end, 1e-15))'
+        ) }}) as log_loss
     from ranked
     group by all
 ),
@@ -34,8 +35,8 @@ scored as (
 by_decile as (
     select
         model_name,
-        sum(n_customers * abs(mean_probability - churn_rate))
-        / sum(n_customers) as calibration_error,
+        sum({{ perennial.exact('n_customers * abs(mean_probability - churn_rate)') }})
+        / cast(sum(n_customers) as double) as calibration_error,
         max(lift) filter (where risk_decile = 1) as top_decile_lift
     from {{ ref('churn_model_deciles') }}
     group by all
