@@ -24,18 +24,19 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="perennial", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (module, summary) in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=summary, description=summary)
-        if name in argv:
-            importlib.import_module(module).add_arguments(subparser)
-    args = parser.parse_args(argv)
+    command = next((word for word in argv if word in COMMANDS), "")
     try:
+        for name, (module, summary) in COMMANDS.items():
+            subparser = subparsers.add_parser(name, help=summary, description=summary)
+            if name == command:
+                importlib.import_module(module).add_arguments(subparser)
+        args = parser.parse_args(argv)
         return importlib.import_module(COMMANDS[args.command][0]).run(args)
     except UserError as error:
-        print(f"perennial {args.command}: {error}", file=sys.stderr)
+        print(f"perennial {command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nperennial {args.command}: stopped", file=sys.stderr)
+        print(f"\nperennial {command}: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from perennial.simulate.contract import TABLES, Column
+from perennial.contract import Column, columns_of, read_contract
 from perennial.simulate.parameters import DAY, Plan
 
 MISSING, BAD_TYPE, IMPOSSIBLE, DUPLICATE, ORPHAN = (
@@ -78,8 +78,8 @@ class Dirt:
 
     def spoil(self, name: str, frame: pl.DataFrame, chunk: int) -> pl.DataFrame:
         """A typed raw table with dirt rows among its own; chunk 0 is the whole table."""
-        columns = TABLES[name]
-        rng = self.plan.rng(chunk, 100 + list(TABLES).index(name))
+        columns = columns_of(name)
+        rng = self.plan.rng(chunk, 100 + list(read_contract()).index(name))
         frame = self._neglect(name, frame, rng)
         written = frame.with_columns(
             as_text(column) for column in columns if column.name in SPOILT[name]
@@ -141,7 +141,7 @@ class Dirt:
         self, reason: str, name: str, rows: pl.DataFrame, rng: np.random.Generator
     ) -> pl.DataFrame:
         """Copies of good rows, spoilt for one reason, with the columns' written types."""
-        columns = TABLES[name]
+        columns = columns_of(name)
         k = np.arange(rows.height)
         if reason != DUPLICATE:
             rows = self._with_fresh_key(name, rows)
@@ -198,14 +198,14 @@ class Dirt:
     def _with_fresh_key(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with a key of their own, still of the right type and of a known parent."""
         number = self._numbers(rows.height)
-        column = [c for c in TABLES[name] if c.key][-1]
+        column = [c for c in columns_of(name) if c.key][-1]
         if column.type == "bigint":
             return rows.with_columns((number + 1_000_000).alias(column.name))
         return rows.with_columns((pl.lit("dirt-") + number.cast(pl.String)).alias(column.name))
 
     def _earlier(self, name: str, rows: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
         """Exact copies, and copies that had arrived before: the good row is the later one."""
-        moment = next((c.name for c in TABLES[name] if c.happened), None)
+        moment = next((c.name for c in columns_of(name) if c.happened), None)
         if moment is None or "ingested_at" not in rows.columns:
             return rows
         early = pl.Series(rng.random(rows.height) < 0.5)
@@ -226,7 +226,7 @@ class Dirt:
 
 def applies(reason: str, name: str) -> bool:
     """Whether rows of this table can be refused for this reason."""
-    columns = TABLES[name]
+    columns = columns_of(name)
     return {
         MISSING: True,
         BAD_TYPE: bool(SPOILT[name]),
@@ -239,14 +239,14 @@ def applies(reason: str, name: str) -> bool:
 def impossible(name: str) -> list[tuple[str, object]]:
     """(column, value) of every way in which a row of this table can be impossible."""
     ways: list[tuple[str, object]] = []
-    names = [column.name for column in TABLES[name]]
-    for column in TABLES[name]:
+    names = [column.name for column in columns_of(name)]
+    for column in columns_of(name):
         number = "{:d}".format if column.name in SPOILT[name] else int
         if column.accepted:
             ways.append((column.name, "unheard of"))
-        if column.lowest is not None:
+        if column.min is not None:
             ways.append((column.name, number(-1)))
-        if column.highest is not None:
+        if column.max is not None:
             ways.append((column.name, number(99)))
         if column.above is not None:
             ways.append((column.name, number(0)))
@@ -271,4 +271,4 @@ def as_text(column: Column) -> pl.Expr:
 
 def text_of(name: str, rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with the columns that may hold nonsense as text."""
-    return rows.with_columns(as_text(c) for c in TABLES[name] if c.name in SPOILT[name])
+    return rows.with_columns(as_text(c) for c in columns_of(name) if c.name in SPOILT[name])

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from perennial.contract import accepted
 from perennial.simulate.catalogue import Catalogue, labels, moments, numbered
-from perennial.simulate.contract import EVENT_TYPES
 from perennial.simulate.marketing import Shop, Touches
 from perennial.simulate.orders import Orders
 from perennial.simulate.parameters import DAY, HOUR, N_CLUSTERS, Plan
 from perennial.simulate.people import People, device_ids, ingested
 
+EVENT_TYPES = accepted("events", "event_type")
 TYPE = {name: number for number, name in enumerate(EVENT_TYPES)}
 SOCIAL = np.array([TYPE["like"], TYPE["like"], TYPE["share"], TYPE["comment"]])
 NEVER, FROM_START, MIDWAY = 0, 1, 2

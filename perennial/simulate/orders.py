@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from perennial.contract import accepted
 from perennial.simulate import words
 from perennial.simulate.catalogue import Catalogue, labels, masked, moments, numbered
 from perennial.simulate.marketing import (
@@ -21,7 +22,7 @@ from perennial.simulate.marketing import (
 from perennial.simulate.parameters import COUNTRIES, DAY, N_CLUSTERS, Plan
 from perennial.simulate.people import People, ingested
 
-STATUSES = ("placed", "paid", "shipped", "completed", "cancelled")
+STATUSES = accepted("orders", "status")
 
 
 @dataclass

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import polars as pl
 
+from perennial.contract import Column, columns_of, read_contract
 from perennial.errors import UserError
 from perennial.simulate import dirt as dirty
-from perennial.simulate.contract import TABLES, Column
 
 # Values never have more digits than these: a text file need not show the contract's full scale.
 TEXT_TYPES = {"decimal(18,3)": pl.Int64(), "decimal(18,4)": pl.Decimal(18, 2)}
@@ -75,7 +75,7 @@ class Writer:
         if self.dirt is not None:
             typed = self.dirt.spoil(name, typed, chunk)
         self.rows[name] = self.rows.get(name, 0) + typed.height
-        self._write(self.folder / f"{self.prefix}{name}", typed, chunk, TABLES[name])
+        self._write(self.folder / f"{self.prefix}{name}", typed, chunk, columns_of(name))
 
     def hidden(self, name: str, frame: pl.DataFrame, chunk: int = 0) -> None:
         """Write one table of the truth, or one chunk of it."""
@@ -113,14 +113,14 @@ def conform(name: str, frame: pl.DataFrame) -> pl.DataFrame:
         (pl.col(column.name) if column.name in have else pl.lit(None).alias(column.name)).cast(
             column.dtype
         )
-        for column in TABLES[name]
+        for column in columns_of(name)
     )
 
 
-def shop_files(folder: Path, prefix: str = "", names: Iterable[str] = TABLES) -> list[Path]:
-    """The files in a folder that a run of the simulator has written for these tables."""
+def shop_files(folder: Path, prefix: str = "", names: Iterable[str] | None = None) -> list[Path]:
+    """The files in a folder that a run of the simulator has written for these tables, or all."""
     found: list[Path] = []
-    for name in names:
+    for name in read_contract() if names is None else names:
         for suffix in ("csv", "parquet"):
             found += folder.glob(f"{prefix}{name}.{suffix}")
             found += folder.glob(f"{prefix}{name}_[0-9][0-9][0-9][0-9][0-9].{suffix}")

@@ -26,7 +26,6 @@ from sqlglot import exp
 
 # Marts without a unit test, and why.
 WITHOUT_UNIT_TEST = {
-    "data_quality": "counts rows of staging, which nothing_lost holds against the raw tables",
     "settings": "a list of constants: what they must be, the settings' own tests say",
 }
 # Models without a key test of their own, and why.
