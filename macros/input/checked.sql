@@ -1,6 +1,7 @@
 {#-
 Every raw row of a table of the contract, typed, with the one reason for which it is refused
-(null for a good row): the subquery behind stg_<table> and `quarantine`.
+(null for a good row) and, where there is one, the raw row itself as JSON: the query behind
+checked_<table>, which stg_<table> and `quarantine` share out between them.
 
 A row is judged in this order, and the first rule that it breaks is named:
   missing key        a required column, or each of those of which one is needed, is null
@@ -10,10 +11,11 @@ A row is judged in this order, and the first rule that it breaks is named:
   unknown parent     the row that it belongs to is not in stg_<parent>
 
 Arguments:
-  table          name of the table in the raw contract
-  with_raw_row   also return `raw_row`, the row as it came, as JSON
+  table       name of the table in the raw contract
+  touched_by  the column by which rows are done again in an increment; the raw rows of all other
+              values of it are then left out
 -#}
-{% macro checked(table, with_raw_row=false) %}
+{% macro checked(table, touched_by=none) %}
 {%- set relation = perennial.raw(table) -%}
 {%- if not execute -%}
     {#- Only the dependencies matter while dbt parses. -#}
@@ -25,6 +27,7 @@ Arguments:
 {%- set rules = perennial.contract(table) -%}
 {%- set found = perennial.raw_columns(table, relation) -%}
 {%- set columns = rules.columns.values() -%}
+{%- set has_ingested_at = 'ingested_at' in rules.columns -%}
 {%- set key = [] -%}
 {%- set versions = [] -%}
 {%- for column in columns -%}
@@ -36,55 +39,114 @@ Arguments:
     {%- elif column.name != 'ingested_at' %}{% do versions.append(column.name ~ ' desc nulls last') %}
     {%- endif -%}
 {%- endfor -%}
-{%- if 'ingested_at' in rules.columns %}
+{%- if has_ingested_at %}
     {%- do versions.insert(0, 'ingested_at desc nulls last') -%}
-{%- endif %}
-    select
-        rows_read.* exclude (refusal, version_number),
-        case
-            when rows_read.refusal is not null then rows_read.refusal
-            when rows_read.version_number > 1
-                then 'duplicate: of {{ key | join(', ') }} '
-                    || concat_ws(', ', {% for name in key %}rows_read.{{ name }}{{ ', ' if not loop.last }}{% endfor %})
-            {%- for column in columns if column.config.meta.parent %}
-            when rows_read.{{ column.name }} is not null and parent_{{ loop.index }}.parent_id is null
-                then 'unknown parent: no {{ column.config.meta.parent }} is '
-                    || rows_read.{{ column.name }}
-            {%- endfor %}
-        end as refusal
-    from (
-        select
-            typed.*,
-            -- A refused row must not push a good one of the same key aside.
-            row_number() over (
-                partition by refusal is null, {{ key | join(', ') }}
-                order by {{ versions | join(', ') }}
-            ) as version_number
-            {%- if 'ingested_at' in rules.columns %},
-            -- A correction changes what is known of a row, not since when it is known.
-            min(ingested_at) over (
-                partition by refusal is null, {{ key | join(', ') }}
-            ) as first_ingested_at
-            {%- endif %}
-        from (
+{%- endif -%}
+{%- set raw_key = [] -%}
+{%- for name in key %}{% do raw_key.append(perennial.typed(rules.columns[name], found)) %}{% endfor -%}
+{%- set raw_rows -%}
+    {%- if not found -%} (select 1 where false)
+    {%- elif touched_by and perennial.is_increment() -%}
+        (
+            select *
+            from {{ relation }} as raw_table
+            where exists (
+                select 1
+                from touched_{{ this.identifier }} as touched
+                where touched.{{ touched_by }} is not distinct from {{ perennial.as_text({'name': touched_by}, found) }}
+            )
+        )
+    {%- else -%} {{ relation }}
+    {%- endif -%}
+{%- endset -%}
+{#- A subquery, not a CTE: it is read twice, and must not be written down in between. -#}
+{%- set typed_rows %}
+        (
             select
                 {%- for column in columns %}
                 {{ perennial.typed(column, found) }} as {{ column.name }},
                 {%- endfor %}
-                {%- if with_raw_row %}
-                {{ 'to_json(raw_table)' if found else 'null' }} as raw_row,
-                {%- endif %}
-                {{ perennial.refusal_of(columns, found) | indent(16) }} as refusal
-            from {{ relation if found else '(select 1 where false)' }} as raw_table
+                {{ perennial.refusal_of(columns, found) | indent(16) }} as refusal_of_row,
+                {{ perennial.key_hash(raw_key) }} as key_hash,
+                raw_table
+            from {{ raw_rows }} as raw_table
         ) as typed
-    ) as rows_read
+{%- endset -%}
+with repeated_keys as (
+    select {{ perennial.key_hash(raw_key) }} as key_hash
+    from {{ raw_rows }} as raw_table
+    group by all
+    having count(*) > 1
+),
+
+-- To sort all rows for the sake of a few that come twice would cost several times more.
+versions as (
+    select
+        typed.*,
+        1 as version_number
+        {%- if has_ingested_at %},
+        typed.ingested_at as first_ingested_at
+        {%- endif %}
+    from {{ typed_rows }}
+    where typed.key_hash not in (select repeated_keys.key_hash from repeated_keys)
+
+    union all
+
+    select
+        typed.*,
+        -- A refused row must not push a good one of the same key aside.
+        row_number() over (
+            partition by refusal_of_row is null, {{ key | join(', ') }}
+            order by {{ versions | join(', ') }}
+        ) as version_number
+        {%- if has_ingested_at %},
+        -- A correction changes what is known of a row, not since when it is known.
+        min(ingested_at) over (
+            partition by refusal_of_row is null, {{ key | join(', ') }}
+        ) as first_ingested_at
+        {%- endif %}
+    from {{ typed_rows }}
+    where typed.key_hash in (select repeated_keys.key_hash from repeated_keys)
+),
+
+judged as (
+    select
+        versions.*,
+        case
+            when versions.refusal_of_row is not null then versions.refusal_of_row
+            when versions.version_number > 1
+                then 'duplicate: of {{ key | join(', ') }} '
+                    || concat_ws(', ', {% for name in key %}versions.{{ name }}{{ ', ' if not loop.last }}{% endfor %})
+            {%- for column in columns if column.config.meta.parent %}
+            when versions.{{ column.name }} is not null and parent_{{ loop.index }}.parent_id is null
+                then 'unknown parent: no {{ column.config.meta.parent }} is '
+                    || versions.{{ column.name }}
+            {%- endfor %}
+        end as refusal
+    from versions
     {%- for column in columns if column.config.meta.parent %}
     {%- set parent = column.config.meta.parent.split('.') %}
     left join (
         select {{ parent[1] }} as parent_id from {{ ref('perennial', 'stg_' ~ parent[0]) }}
     ) as parent_{{ loop.index }}
-        on rows_read.{{ column.name }} = parent_{{ loop.index }}.parent_id
+        on versions.{{ column.name }} = parent_{{ loop.index }}.parent_id
     {%- endfor %}
+)
+
+select
+    {%- for column in columns %}
+    {{ column.name }},
+    {%- endfor %}
+    {%- if has_ingested_at %}
+    first_ingested_at,
+    {%- endif %}
+    refusal,
+    {%- if found %}
+    case when refusal is not null then cast(to_json(raw_table) as varchar) end as raw_row
+    {%- else %}
+    cast(null as varchar) as raw_row
+    {%- endif %}
+from judged
 {%- endif -%}
 {% endmacro %}
 

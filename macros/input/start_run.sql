@@ -10,6 +10,10 @@
         {% do perennial.stop("the session's time zone is " ~ zone
             ~ '; set `settings: {TimeZone: UTC}` in profiles.yml.') %}
     {% endif %}
+    {#- Before anything asks dbt for columns: that opens a transaction, which a hook rolls back. -#}
+    {% if flags.WHICH in ['build', 'run'] %}
+        {% do perennial.start_increments() %}
+    {% endif %}
     {% set shop = perennial.setting('shop') %}
     {% if shop == 'files' and flags.WHICH in ['build', 'run'] %}
         {% do perennial.load_raw_files() %}

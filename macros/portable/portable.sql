@@ -68,3 +68,23 @@
 {% macro exact(value) -%}
     cast({{ value }} as decimal(24, 12))
 {%- endmacro %}
+
+
+{#- A whole number that equal keys share, and different ones hardly ever. -#}
+{% macro key_hash(columns) %}
+    {{- return(adapter.dispatch('key_hash', 'perennial')(columns)) -}}
+{% endmacro %}
+
+{% macro default__key_hash(columns) -%}
+    hash({{ columns | join(', ') }})
+{%- endmacro %}
+
+
+{#- One item, counted from 0, of a text that is a JSON array of texts. -#}
+{% macro json_item(array, n) %}
+    {{- return(adapter.dispatch('json_item', 'perennial')(array, n)) -}}
+{% endmacro %}
+
+{% macro default__json_item(array, n) -%}
+    json_extract_string({{ array }}, '$[{{ n }}]')
+{%- endmacro %}

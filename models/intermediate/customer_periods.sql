@@ -1,3 +1,10 @@
+{%- call perennial.touched() %}
+    {{ perennial.changes('customers', 'customer_id') }}
+    union
+    {{ perennial.changes('orders', 'customer_id') }}
+    union
+    {{ perennial.changes('refunds', 'customer_id') }}
+{%- endcall %}
 -- Every grain reads the same facts, so that weeks and months cannot disagree.
 with facts as (
     select
@@ -6,7 +13,10 @@ with facts as (
         1 as n_orders,
         net_amount as revenue_amount
     from {{ ref('orders') }}
-    where customer_id is not null and not is_cancelled
+    where
+        customer_id is not null
+        and not is_cancelled
+        {{ perennial.touched_only('customer_id', 'and') }}
 
     union all
 
@@ -17,7 +27,10 @@ with facts as (
         0 as n_orders,
         -amount as revenue_amount
     from {{ ref('refunds') }}
-    where customer_id is not null and not is_order_cancelled
+    where
+        customer_id is not null
+        and not is_order_cancelled
+        {{ perennial.touched_only('customer_id', 'and') }}
 ),
 
 by_period as (
@@ -39,9 +52,14 @@ cohorts as (
     select
         customer_id,
         '{{ grain }}' as grain,
-        {{ perennial.period_start(grain, 'first_ordered_on') }} as cohort_start_on
+        {{ perennial.period_start(grain, 'first_ordered_on') }} as cohort_start_on,
+        coalesce(country, 'unknown') as country,
+        coalesce(channel, 'unknown') as channel,
+        coalesce(first_category, 'unknown') as first_category
     from {{ ref('customers') }}
-    where first_ordered_on is not null
+    where
+        first_ordered_on is not null
+        {{ perennial.touched_only('customer_id', 'and') }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 )
@@ -50,6 +68,9 @@ select
     by_period.customer_id,
     by_period.grain,
     cohorts.cohort_start_on,
+    cohorts.country,
+    cohorts.channel,
+    cohorts.first_category,
     by_period.period_start_on,
     cast(
         case by_period.grain

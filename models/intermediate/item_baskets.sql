@@ -1,29 +1,39 @@
+{%- call perennial.touched() %}
+    select
+        'order' as basis,
+        basket_id
+    from ({{ perennial.changes('order_items', 'order_id', 'basket_id') }}) as orders
+    union
+    select
+        'customer' as basis,
+        basket_id
+    from ({{ perennial.changes('order_items', 'customer_id', 'basket_id') }}) as customers
+{%- endcall %}
 -- Two kinds of baskets: what lay in one order, and what one customer ever bought.
 with sold as (
+    {%- for basis in ['order', 'customer'] %}
     select distinct
-        'order' as basis,
-        order_id as basket_id,
+        '{{ basis }}' as basis,
+        {{ basis }}_id as basket_id,
         product_id
     from {{ ref('order_items') }}
-    where not is_cancelled
-
-    union all
-
-    select distinct
-        'customer' as basis,
-        customer_id as basket_id,
-        product_id
-    from {{ ref('order_items') }}
-    where not is_cancelled and customer_id is not null
+    where
+        not is_cancelled
+        and {{ basis }}_id is not null
+        {%- if perennial.is_increment() %}
+        and {{ basis }}_id in (
+            select basket_id from touched_item_baskets where basis = '{{ basis }}'
+        )
+        {%- endif %}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
--- A basket of n items makes n * (n - 1) / 2 pairs. From a huge one a sample is taken, always
+-- A basket of n items makes n * (n - 1) / 2 pairs. Of a huge one a sample is counted, always
 -- the same one: its items in the order of a hash, up to the setting similarity_max_items.
-sampled as (
+placed as (
     select
-        basis,
-        basket_id,
-        product_id,
+        *,
         row_number() over (
             partition by basis, basket_id
             order by md5(basket_id || '|' || product_id), product_id
@@ -34,6 +44,7 @@ sampled as (
 select
     basis,
     basket_id,
-    product_id
-from sampled
-where place <= {{ perennial.setting('similarity_max_items') }}
+    product_id,
+    place = 1 as is_first_of_basket,
+    place <= {{ perennial.setting('similarity_max_items') }} as is_counted
+from placed

@@ -1,22 +1,72 @@
--- Whole numbers instead of texts, and each pair once: both make the join several times faster.
-with item_counts as (
-    select
-        basis,
-        product_id,
-        count(*) as n_item
-    from {{ ref('item_baskets') }}
-    group by all
-    -- An item that is rarer than the rarest pair we keep cannot be in such a pair.
-    having count(*) >= {{ perennial.setting('similarity_min_count') }}
-),
+{%- call perennial.touched() %}
+    -- What came into the baskets, and what left them, since the pairs were last counted.
+    with moved as (
+        select
+            {{ perennial.json_item('value', 0) }} as basis,
+            {{ perennial.json_item('value', 1) }} as basket_id,
+            {{ perennial.json_item('value', 2) }} as product_id,
+            n
+        from ({{ perennial.net_changes('item_baskets', 'item') }}) as changes
+        where n <> 0
+    ),
 
-items as (
+    present as (
+        select
+            basis,
+            basket_id,
+            product_id
+        from {{ ref('item_baskets') }}
+        where
+            is_counted
+            and (basis, basket_id) in (select (basis, basket_id) from moved)
+    ),
+
+    items as (
+        select
+            basis,
+            basket_id,
+            product_id,
+            cast(present.product_id is not null as integer) as is_in,
+            cast(present.product_id is not null as integer) - coalesce(moved.n, 0) as was_in
+        from present
+        full outer join moved using (basis, basket_id, product_id)
+    )
+
+    select
+        one.basis,
+        one.product_id as product_id_a,
+        other.product_id as product_id_b,
+        sum(one.is_in * other.is_in - one.was_in * other.was_in) as n_more
+    from items as one
+    inner join items as other
+        on
+            one.basis = other.basis
+            and one.basket_id = other.basket_id
+            and one.product_id < other.product_id
+    group by all
+    having sum(one.is_in * other.is_in - one.was_in * other.was_in) <> 0
+{%- endcall %}
+{%- if perennial.is_increment() %}
+select
+    touched.basis,
+    touched.product_id_a,
+    touched.product_id_b,
+    cast(coalesce(counted.n_both, 0) + touched.n_more as bigint) as n_both
+from touched_item_pairs as touched
+left join {{ this }} as counted
+    on
+        touched.basis = counted.basis
+        and touched.product_id_a = counted.product_id_a
+        and touched.product_id_b = counted.product_id_b
+where coalesce(counted.n_both, 0) + touched.n_more > 0
+{%- else %}
+-- Whole numbers instead of texts, and each pair once: both make the join several times faster.
+with items as (
     select
         basis,
         product_id,
-        n_item,
         cast(row_number() over (order by basis, product_id) as integer) as item_number
-    from item_counts
+    from {{ ref('item_counts') }}
 ),
 
 baskets as (
@@ -29,6 +79,7 @@ baskets as (
         on
             baskets.basis = items.basis
             and baskets.product_id = items.product_id
+    where baskets.is_counted
 ),
 
 pairs as (
@@ -42,29 +93,16 @@ pairs as (
             one.basket_number = other.basket_number
             and one.item_number < other.item_number
     group by all
-    having count(*) >= {{ perennial.setting('similarity_min_count') }}
-),
-
-basket_counts as (
-    select
-        basis,
-        count(distinct basket_id) as n_baskets
-    from {{ ref('item_baskets') }}
-    group by all
 )
 
 select
     items_a.basis,
     items_a.product_id as product_id_a,
     items_b.product_id as product_id_b,
-    pairs.n_both,
-    items_a.n_item as n_a,
-    items_b.n_item as n_b,
-    basket_counts.n_baskets
+    cast(pairs.n_both as bigint) as n_both
 from pairs
 inner join items as items_a
     on pairs.item_number_a = items_a.item_number
 inner join items as items_b
     on pairs.item_number_b = items_b.item_number
-inner join basket_counts
-    on items_a.basis = basket_counts.basis
+{%- endif %}

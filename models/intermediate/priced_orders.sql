@@ -1,10 +1,31 @@
+{%- call perennial.touched() %}
+    {{ perennial.changes('checked_orders', 'order_id') }}
+    union
+    select order_id
+    from {{ ref('stg_orders') }}
+    where {{ perennial.newly_happened('ordered_at') }}
+    union
+    select order_id
+    from {{ ref('stg_orders') }}
+    where 'orders' in ({{ perennial.changes('first_loads', 'table_name') }})
+    union
+    select orders.order_id
+    from {{ ref('stg_orders') }} as orders
+    inner join ({{ perennial.changes('currency_rates', 'span') }}) as rates
+        on {{ perennial.in_span('orders.currency', 'orders.ordered_at', 'rates.span') }}
+{%- endcall %}
 -- The orders that have happened by as_of, with the exchange rate of their day.
 with orders as (
     select
         *,
         {{ perennial.local_date('ordered_at') }} as ordered_on,
-        (select min(ingested_at) from {{ ref('stg_orders') }}) as load_began_at
+        (
+            select load_began_at
+            from {{ ref('first_loads') }}
+            where table_name = 'orders'
+        ) as load_began_at
     from {{ ref('stg_orders') }}
+    {{ perennial.touched_only('order_id') }}
 )
 
 select

@@ -3,8 +3,8 @@ with refused as (
     select
         '{{ table }}' as table_name,
         refusal,
-        cast(raw_row as varchar) as raw_row
-    from ({{ perennial.checked(table, with_raw_row=true) }}) as {{ table }}_checked
+        raw_row
+    from {{ ref('checked_' ~ table) }}
     where refusal is not null
     {{- '\n    union all' if not loop.last }}
     {%- endfor %}

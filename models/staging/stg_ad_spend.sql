@@ -1,7 +1,3 @@
-with checked as (
-    {{ perennial.checked('ad_spend') }}
-)
-
 select
     spend_date,
     channel,
@@ -9,5 +5,5 @@ select
     impressions,
     clicks,
     coalesce(currency, '{{ perennial.setting('currency') }}') as currency
-from checked
+from {{ ref('checked_ad_spend') }}
 where refusal is null

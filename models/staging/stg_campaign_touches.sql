@@ -1,7 +1,3 @@
-with checked as (
-    {{ perennial.checked('campaign_touches') }}
-)
-
 select
     touch_id,
     campaign_id,
@@ -11,5 +7,5 @@ select
     clicked_at,
     is_holdout,
     propensity
-from checked
+from {{ ref('checked_campaign_touches') }}
 where refusal is null

@@ -1,7 +1,3 @@
-with checked as (
-    {{ perennial.checked('campaigns') }}
-)
-
 select
     campaign_id,
     name,
@@ -9,5 +5,5 @@ select
     starts_at,
     ends_at,
     cost
-from checked
+from {{ ref('checked_campaigns') }}
 where refusal is null

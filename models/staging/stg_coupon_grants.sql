@@ -1,7 +1,3 @@
-with checked as (
-    {{ perennial.checked('coupon_grants') }}
-)
-
 select
     grant_id,
     coupon_code,
@@ -10,5 +6,5 @@ select
     campaign_id,
     redeemed_order_id,
     propensity
-from checked
+from {{ ref('checked_coupon_grants') }}
 where refusal is null

@@ -1,7 +1,3 @@
-with checked as (
-    {{ perennial.checked('coupons') }}
-)
-
 select
     coupon_code,
     kind,
@@ -11,5 +7,5 @@ select
     starts_at,
     ends_at,
     budget
-from checked
+from {{ ref('checked_coupons') }}
 where refusal is null

@@ -1,7 +1,3 @@
-with checked as (
-    {{ perennial.checked('customers') }}
-)
-
 select
     customer_id,
     created_at,
@@ -14,5 +10,5 @@ select
     marketing_consent,
     ingested_at,
     first_ingested_at
-from checked
+from {{ ref('checked_customers') }}
 where refusal is null

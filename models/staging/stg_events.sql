@@ -1,7 +1,3 @@
-with checked as (
-    {{ perennial.checked('events') }}
-)
-
 select
     event_id,
     occurred_at,
@@ -21,5 +17,5 @@ select
     properties,
     ingested_at,
     first_ingested_at
-from checked
+from {{ ref('checked_events') }}
 where refusal is null

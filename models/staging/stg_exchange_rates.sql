@@ -1,10 +1,6 @@
-with checked as (
-    {{ perennial.checked('exchange_rates') }}
-)
-
 select
     rate_date,
     currency,
     rate
-from checked
+from {{ ref('checked_exchange_rates') }}
 where refusal is null

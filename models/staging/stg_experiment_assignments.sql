@@ -1,11 +1,7 @@
-with checked as (
-    {{ perennial.checked('experiment_assignments') }}
-)
-
 select
     experiment_id,
     customer_id,
     variant,
     assigned_at
-from checked
+from {{ ref('checked_experiment_assignments') }}
 where refusal is null

@@ -1,7 +1,3 @@
-with checked as (
-    {{ perennial.checked('experiments') }}
-)
-
 select
     experiment_id,
     name,
@@ -9,5 +5,5 @@ select
     starts_at,
     ends_at,
     allocation
-from checked
+from {{ ref('checked_experiments') }}
 where refusal is null

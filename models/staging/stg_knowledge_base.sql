@@ -1,11 +1,7 @@
-with checked as (
-    {{ perennial.checked('knowledge_base') }}
-)
-
 select
     article_id,
     title,
     body,
     product_id
-from checked
+from {{ ref('checked_knowledge_base') }}
 where refusal is null

@@ -1,7 +1,3 @@
-with checked as (
-    {{ perennial.checked('order_items') }}
-)
-
 select
     order_id,
     line_number,
@@ -11,5 +7,5 @@ select
     discount_amount,
     ingested_at,
     first_ingested_at
-from checked
+from {{ ref('checked_order_items') }}
 where refusal is null

@@ -1,7 +1,3 @@
-with checked as (
-    {{ perennial.checked('orders') }}
-)
-
 select
     order_id,
     customer_id,
@@ -15,5 +11,5 @@ select
     tax_amount,
     ingested_at,
     first_ingested_at
-from checked
+from {{ ref('checked_orders') }}
 where refusal is null

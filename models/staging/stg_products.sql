@@ -1,7 +1,3 @@
-with checked as (
-    {{ perennial.checked('products') }}
-)
-
 select
     product_id,
     name,
@@ -12,5 +8,5 @@ select
     description,
     ingested_at,
     first_ingested_at
-from checked
+from {{ ref('checked_products') }}
 where refusal is null

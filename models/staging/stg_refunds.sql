@@ -1,7 +1,3 @@
-with checked as (
-    {{ perennial.checked('refunds') }}
-)
-
 select
     refund_id,
     refunded_at,
@@ -14,5 +10,5 @@ select
     reason,
     ingested_at,
     first_ingested_at
-from checked
+from {{ ref('checked_refunds') }}
 where refusal is null

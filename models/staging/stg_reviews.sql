@@ -1,7 +1,3 @@
-with checked as (
-    {{ perennial.checked('reviews') }}
-)
-
 select
     review_id,
     product_id,
@@ -13,5 +9,5 @@ select
     language,
     ingested_at,
     first_ingested_at
-from checked
+from {{ ref('checked_reviews') }}
 where refusal is null

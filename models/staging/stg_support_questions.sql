@@ -1,12 +1,8 @@
-with checked as (
-    {{ perennial.checked('support_questions') }}
-)
-
 select
     question_id,
     asked_at,
     body,
     customer_id,
     product_id
-from checked
+from {{ ref('checked_support_questions') }}
 where refusal is null

@@ -28,14 +28,14 @@ TRUSTED_TYPES = [
 ]
 
 
-def score_customers(features: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
+def score_customers(today: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
     """Return each scoreable customer's probability of churn, with the three main reasons.
 
     A reason's weight is how far the log-odds move when the features of its theme are set to
     the median of all scored customers; for the logistic regression that is exact.
 
     Args:
-        features: rows of `churn_features`; those of as_of are scored.
+        today: rows of `churn_features_today`, in any order.
         models: what `train_models` returned.
 
     Returns:
@@ -43,7 +43,7 @@ def score_customers(features: pl.DataFrame, models: pl.DataFrame) -> pl.DataFram
         there is no champion.
     """
     champion = models.filter(pl.col("is_champion"))
-    today = features.filter(pl.col("is_as_of")).sort("customer_id")
+    today = today.sort("customer_id")
     if champion.is_empty() or today.is_empty():
         return pl.DataFrame(schema=SCORES_SCHEMA)
     name = champion["model_name"][0]

@@ -134,7 +134,7 @@ def predict(model_name: str, model, rows: pl.DataFrame) -> np.ndarray:
     return model.predict_proba(feature_matrix(rows)[:, columns_of(model_name)])[:, 1]
 
 
-def train_models(features: pl.DataFrame) -> pl.DataFrame:
+def train_models(features: pl.DataFrame, today: pl.DataFrame) -> pl.DataFrame:
     """Train every candidate, test it out of time and choose the champion.
 
     The champion is the candidate (never the baseline) with the lowest Brier score on the
@@ -144,18 +144,18 @@ def train_models(features: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         features: rows of `churn_features`, in any order.
+        today: rows of `churn_features_today`; only whether there are any matters, and their
+            horizon.
 
     Returns:
         One row per candidate, with the columns of MODELS_SCHEMA. With too little data the
         status is 'abstained: ' and the reason, and there is no model. No row at all for a
         shop without customers.
     """
-    labelled = features.filter(pl.col("is_churned").is_not_null()).sort(
-        "snapshot_on", "customer_id"
-    )
-    if features.is_empty():
+    labelled = features.sort("snapshot_on", "customer_id")
+    if features.is_empty() and today.is_empty():
         return pl.DataFrame(schema=MODELS_SCHEMA)
-    horizon_days = int(features["horizon_days"][0])
+    horizon_days = int((today if features.is_empty() else features)["horizon_days"][0])
     split = split_snapshots(labelled["snapshot_on"].unique().to_list(), horizon_days)
     if split is None:
         why = f"the history is shorter than three horizons of {horizon_days} days"

@@ -6,6 +6,6 @@ from perennial.churn import score_customers
 def model(dbt, session):
     """Return one row per customer with probability and reasons."""
     dbt.config(materialized="table")
-    features = dbt.ref("churn_features").pl()
+    today = dbt.ref("churn_features_today").pl()
     models = dbt.ref("py_churn_models").pl()
-    return score_customers(features, models).to_arrow()
+    return score_customers(today, models).to_arrow()

@@ -40,4 +40,3 @@ where
     or abs(features.recency_days - again.recency_days) > 1e-6
     or features.n_orders <> again.n_orders
     or features.is_churned <> (again.n_orders_in_horizon = 0)
-    or features.is_label_mature <> (features.is_churned is not null)

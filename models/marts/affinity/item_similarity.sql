@@ -1,5 +1,26 @@
 -- Pairs are counted once; here each is seen from both of its ends.
-with directed as (
+with pairs as (
+    select
+        pairs.basis,
+        pairs.product_id_a,
+        pairs.product_id_b,
+        pairs.n_both,
+        items_a.n_item as n_a,
+        items_b.n_item as n_b,
+        items_a.n_baskets
+    from {{ ref('item_pairs') }} as pairs
+    inner join {{ ref('item_counts') }} as items_a
+        on
+            pairs.basis = items_a.basis
+            and pairs.product_id_a = items_a.product_id
+    inner join {{ ref('item_counts') }} as items_b
+        on
+            pairs.basis = items_b.basis
+            and pairs.product_id_b = items_b.product_id
+    where pairs.n_both >= {{ perennial.setting('similarity_min_count') }}
+),
+
+directed as (
     select
         basis,
         product_id_a as product_id,
@@ -8,7 +29,7 @@ with directed as (
         n_a as n_product,
         n_b as n_similar,
         n_baskets
-    from {{ ref('item_pairs') }}
+    from pairs
 
     union all
 
@@ -20,7 +41,7 @@ with directed as (
         n_b as n_product,
         n_a as n_similar,
         n_baskets
-    from {{ ref('item_pairs') }}
+    from pairs
 ),
 
 measured as (

@@ -1,21 +1,35 @@
+{%- call perennial.touched() %}
+    {{ perennial.changes('checked_customers', 'customer_id') }}
+    union
+    {{ perennial.changes('orders', 'customer_id') }}
+    union
+    {{ perennial.changes('order_items', 'customer_id') }}
+    union
+    {{ perennial.changes('refunds', 'customer_id') }}
+    union
+    {{ perennial.changes('events', 'customer_id') }}
+    union
+    {{ perennial.changes('sessions', 'customer_id') }}
+{%- endcall %}
 with orders as (
     select *
     from {{ ref('orders') }}
-    where customer_id is not null and not is_cancelled
+    where
+        customer_id is not null
+        and not is_cancelled
+        {{ perennial.touched_only('customer_id', 'and') }}
 ),
 
 -- Everyone that any table names is a customer, with an account or without.
 ids as (
-    select customer_id from {{ ref('stg_customers') }}
-    union
-    select customer_id from {{ ref('orders') }}
-    where customer_id is not null
-    union
-    select customer_id from {{ ref('refunds') }}
-    where customer_id is not null
-    union
-    select customer_id from {{ ref('events') }}
-    where customer_id is not null
+    {%- for table in ['stg_customers', 'orders', 'refunds', 'events'] %}
+    select customer_id
+    from {{ ref(table) }}
+    where
+        customer_id is not null
+        {{ perennial.touched_only('customer_id', 'and') }}
+    {{ 'union' if not loop.last }}
+    {%- endfor %}
 ),
 
 order_totals as (
@@ -62,7 +76,9 @@ cancelled as (
         customer_id,
         count(*) as n_cancelled_orders
     from {{ ref('orders') }}
-    where is_cancelled
+    where
+        is_cancelled
+        {{ perennial.touched_only('customer_id', 'and') }}
     group by all
 ),
 
@@ -72,7 +88,9 @@ refunds as (
         count(*) as n_refunds,
         {{ perennial.complete_sum('amount') }} as refund_amount
     from {{ ref('refunds') }}
-    where not is_order_cancelled
+    where
+        not is_order_cancelled
+        {{ perennial.touched_only('customer_id', 'and') }}
     group by all
 ),
 
@@ -115,7 +133,9 @@ visits as (
     from {{ ref('sessions') }} as sessions
     left join order_totals
         on sessions.customer_id = order_totals.customer_id
-    where sessions.customer_id is not null
+    where
+        sessions.customer_id is not null
+        {{ perennial.touched_only('sessions.customer_id', 'and') }}
     group by all
 )
 

@@ -1,25 +1,47 @@
+{%- call perennial.touched() %}
+    select 'device:' || value as visitor_id
+    from ({{ perennial.changes('checked_events', 'anonymous_id', 'value') }}) as devices
+    union
+    select 'customer:' || value as visitor_id
+    from ({{ perennial.changes('checked_events', 'customer_id', 'value') }}) as customers
+    union
+    select 'session:' || value as visitor_id
+    from ({{ perennial.changes('checked_events', 'session_id', 'value') }}) as sessions
+    union
+    select {{ perennial.visitor_id('events') }} as visitor_id
+    from {{ ref('stg_events') }} as events
+    where
+        {{ perennial.newly_happened('events.occurred_at') }}
+        or 'events' in ({{ perennial.changes('first_loads', 'table_name') }})
+{%- endcall %}
 {%- set timeline = 'occurred_at, event_id' -%}
 with known as (
     select
         events.*,
         -- A device keeps its timeline through logins; without its cookie there is the
         -- customer, and for an unknown one the sender's own session.
-        coalesce(
-            'device:' || events.anonymous_id,
-            'customer:' || events.customer_id,
-            'session:' || events.session_id
-        ) as visitor_id,
+        {{ perennial.visitor_id('events') }} as visitor_id,
         -- What is sent to a customer is no visit.
         events.event_type not in ('email_sent', 'email_open', 'push_open') as is_visit,
         links.customer_id as first_customer_id,
-        (select min(ingested_at) from {{ ref('stg_events') }}) as load_began_at
+        events.customer_id is not null as is_identified,
+        (
+            select load_began_at
+            from {{ ref('first_loads') }}
+            where table_name = 'events'
+        ) as load_began_at
     from {{ ref('stg_events') }} as events
     cross join {{ ref('clock') }} as clock
     left join {{ ref('identity_links') }} as links
         on
             events.anonymous_id = links.anonymous_id
             and links.is_first_of_device
-    where events.occurred_at <= clock.as_of
+    where
+        events.occurred_at <= clock.as_of
+        {%- if perennial.is_increment() %}
+        and {{ perennial.visitor_id('events') }}
+        in (select visitor_id from touched_events)
+        {%- endif %}
 ),
 
 -- Who was logged in last on the device; before the first login, who logged in first.
@@ -83,6 +105,7 @@ select
     cast(platform as varchar) as platform,
     cast(properties as varchar) as properties,
     cast(is_visit as boolean) as is_visit,
+    cast(is_identified as boolean) as is_identified,
     cast(is_session_start as boolean) as is_session_start,
     cast(value as decimal(18, 2)) as value,
     cast(occurred_at as timestamp) as occurred_at,

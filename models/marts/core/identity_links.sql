@@ -1,3 +1,10 @@
+{%- call perennial.touched() %}
+    {{ perennial.changes('checked_events', 'anonymous_id') }}
+    union
+    select anonymous_id
+    from {{ ref('stg_events') }}
+    where {{ perennial.newly_happened('occurred_at') }}
+{%- endcall %}
 with links as (
     select
         anonymous_id,
@@ -12,6 +19,7 @@ with links as (
         anonymous_id is not null
         and customer_id is not null
         and occurred_at <= clock.as_of
+        {{ perennial.touched_only('anonymous_id', 'and') }}
     group by all
 )
 

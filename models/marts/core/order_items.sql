@@ -1,3 +1,13 @@
+{%- call perennial.touched() %}
+    {{ perennial.changes('checked_order_items', 'order_id') }}
+    union
+    {{ perennial.changes('priced_orders', 'order_id') }}
+    -- A product may have changed its category.
+    union
+    select order_id
+    from {{ this }}
+    where product_id in ({{ perennial.changes('checked_products', 'product_id') }})
+{%- endcall %}
 with lines as (
     select
         items.order_id,
@@ -16,6 +26,7 @@ with lines as (
     from {{ ref('stg_order_items') }} as items
     inner join {{ ref('priced_orders') }} as orders
         on items.order_id = orders.order_id
+    {{ perennial.touched_only('items.order_id') }}
 ),
 
 running as (

@@ -1,4 +1,22 @@
-with items as (
+{%- call perennial.touched() %}
+    {{ perennial.changes('priced_orders', 'order_id') }}
+    union
+    {{ perennial.changes('order_items', 'order_id') }}
+    union
+    {{ perennial.changes('refunds', 'order_id') }}
+    -- An order that comes late, or goes, moves the numbers of the customer's others.
+    union
+    select order_id
+    from {{ ref('priced_orders') }}
+    where customer_id in ({{ perennial.changes('priced_orders', 'customer_id') }})
+{%- endcall %}
+with priced as (
+    select *
+    from {{ ref('priced_orders') }}
+    {{ perennial.touched_only('order_id') }}
+),
+
+items as (
     select
         order_id,
         count(*) as n_lines,
@@ -8,6 +26,7 @@ with items as (
             as discount_amount,
         {{ perennial.complete_sum('net_amount') }} as net_amount
     from {{ ref('order_items') }}
+    {{ perennial.touched_only('order_id') }}
     group by all
 ),
 
@@ -16,7 +35,10 @@ refunds as (
         order_id,
         {{ perennial.complete_sum('amount') }} as refund_amount
     from {{ ref('refunds') }}
-    where order_id is not null and not is_order_cancelled
+    where
+        order_id is not null
+        and not is_order_cancelled
+        {{ perennial.touched_only('order_id', 'and') }}
     group by all
 ),
 
@@ -32,7 +54,7 @@ amounts as (
         case when items.order_id is null then 0 else items.net_amount end as net_amount,
         case when refunds.order_id is null then 0 else refunds.refund_amount end
             as refund_amount
-    from {{ ref('priced_orders') }} as orders
+    from priced as orders
     left join items
         on orders.order_id = items.order_id
     left join refunds
@@ -52,7 +74,12 @@ numbered as (
             order by ordered_at, order_id
         ) as days_since_previous_order
     from {{ ref('priced_orders') }}
-    where customer_id is not null and not is_cancelled
+    where
+        customer_id is not null
+        and not is_cancelled
+        {%- if perennial.is_increment() %}
+        and customer_id in (select customer_id from priced)
+        {%- endif %}
 )
 
 select
@@ -85,7 +112,7 @@ select
     cast(orders.ordered_on as date) as ordered_on,
     cast(orders.ingested_at as timestamp) as ingested_at,
     cast(orders.known_at as timestamp) as known_at
-from {{ ref('priced_orders') }} as orders
+from priced as orders
 inner join amounts
     on orders.order_id = amounts.order_id
 left join items

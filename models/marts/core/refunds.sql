@@ -1,9 +1,40 @@
+{%- call perennial.touched() %}
+    {{ perennial.changes('checked_refunds', 'refund_id') }}
+    union
+    select refund_id
+    from {{ ref('stg_refunds') }}
+    where
+        {{ perennial.newly_happened('refunded_at') }}
+        or 'refunds' in ({{ perennial.changes('first_loads', 'table_name') }})
+    -- What the refund takes from its order, or from the customer's order before it.
+    union
+    select refund_id
+    from {{ ref('stg_refunds') }}
+    where order_id in ({{ perennial.changes('checked_orders', 'order_id') }})
+    union
+    select refund_id
+    from {{ ref('stg_refunds') }}
+    where
+        order_id is null
+        and customer_id in ({{ perennial.changes('priced_orders', 'customer_id') }})
+    -- Its currency is known here only.
+    union
+    select refunds.refund_id
+    from {{ ref('stg_refunds') }} as refunds
+    inner join ({{ perennial.changes('currency_rates', 'span') }}) as rates
+        on {{ perennial.in_span(none, 'refunds.refunded_at', 'rates.span') }}
+{%- endcall %}
 with refunds as (
     select
         *,
         {{ perennial.local_date('refunded_at') }} as refunded_on,
-        (select min(ingested_at) from {{ ref('stg_refunds') }}) as load_began_at
+        (
+            select load_began_at
+            from {{ ref('first_loads') }}
+            where table_name = 'refunds'
+        ) as load_began_at
     from {{ ref('stg_refunds') }}
+    {{ perennial.touched_only('refund_id') }}
 ),
 
 -- A refund that the shop cannot link to its order is in the currency of the customer's

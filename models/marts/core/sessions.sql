@@ -1,19 +1,25 @@
-with visits as (
-    select *
-    from {{ ref('events') }}
-    where is_visit
-),
-
--- One row per session: what happened in it. Ties at the same moment go by the event's id.
-summed as (
+{%- call perennial.touched() %}
+    {{ perennial.changes('events', 'visitor_id') }}
+{%- endcall %}
+-- A session has one first event, so the greatest of its values is the value. Ties at the same
+-- moment go by the event's id.
+with summed as (
     select
         session_id,
-        any_value(visitor_id) as visitor_id,
-        any_value(customer_id) as customer_id,
+        max(visitor_id) as visitor_id,
+        max(customer_id) as customer_id,
         min(occurred_at) as started_at,
         max(occurred_at) as ended_at,
         max(known_at) as known_at,
+        max(url) filter (where is_session_start) as entry_url,
         max_by(url, (occurred_at, event_id)) as exit_url,
+        max(event_type) filter (where is_session_start) as entry_event_type,
+        max(lower(referrer)) filter (where is_session_start) as referrer,
+        max(lower(utm_source)) filter (where is_session_start) as utm_source,
+        max(lower(utm_medium)) filter (where is_session_start) as utm_medium,
+        max(utm_campaign) filter (where is_session_start) as utm_campaign,
+        max(device) filter (where is_session_start) as device,
+        max(platform) filter (where is_session_start) as platform,
         count(*) as n_events,
         count_if(event_type = 'page_view') as n_page_views,
         count_if(event_type = 'product_view') as n_product_views,
@@ -22,24 +28,11 @@ summed as (
         count_if(event_type = 'checkout') as n_checkouts,
         count_if(event_type = 'purchase') as n_purchases,
         bool_or(event_type in ('login', 'signup')) as has_login
-    from visits
+    from {{ ref('events') }}
+    where
+        is_visit
+        {{ perennial.touched_only('visitor_id', 'and') }}
     group by all
-),
-
-first_events as (
-    select
-        session_id,
-        url,
-        event_type,
-        product_id,
-        lower(referrer) as referrer,
-        lower(utm_source) as utm_source,
-        lower(utm_medium) as utm_medium,
-        utm_campaign,
-        device,
-        platform
-    from visits
-    where event_id = session_id
 )
 
 select
@@ -48,27 +41,27 @@ select
     cast(summed.customer_id as varchar) as customer_id,
     cast(
         case
-            when first_events.utm_medium in ('email', 'newsletter') then 'email'
-            when first_events.utm_medium in ('push', 'sms') then first_events.utm_medium
+            when summed.utm_medium in ('email', 'newsletter') then 'email'
+            when summed.utm_medium in ('push', 'sms') then summed.utm_medium
             when
-                first_events.utm_medium in (
+                summed.utm_medium in (
                     'cpc', 'ppc', 'paid', 'ads', 'display', 'paid_social'
                 )
                 then 'ads'
-            when first_events.utm_medium in ('social', 'organic_social') then 'social'
-            when first_events.utm_medium in ('affiliate', 'referral') then 'referral'
-            when first_events.utm_medium = 'organic' then 'organic'
-            when first_events.utm_medium is not null then 'other'
-            when first_events.referrer is null then 'direct'
+            when summed.utm_medium in ('social', 'organic_social') then 'social'
+            when summed.utm_medium in ('affiliate', 'referral') then 'referral'
+            when summed.utm_medium = 'organic' then 'organic'
+            when summed.utm_medium is not null then 'other'
+            when summed.referrer is null then 'direct'
             when
                 regexp_matches(
-                    first_events.referrer,
+                    summed.referrer,
                     '(google|bing|baidu|duckduckgo|yahoo|ecosia)[.]'
                 )
                 then 'organic'
             when
                 regexp_matches(
-                    first_events.referrer,
+                    summed.referrer,
                     '(facebook|instagram|tiktok|weibo|twitter|pinterest|youtube)[.]'
                 )
                 then 'social'
@@ -76,12 +69,12 @@ select
         end
         as varchar
     ) as channel,
-    cast(first_events.utm_source as varchar) as utm_source,
-    cast(first_events.utm_campaign as varchar) as utm_campaign,
-    cast(first_events.device as varchar) as device,
-    cast(first_events.platform as varchar) as platform,
-    cast(first_events.event_type as varchar) as entry_event_type,
-    cast(first_events.url as varchar) as entry_url,
+    cast(summed.utm_source as varchar) as utm_source,
+    cast(summed.utm_campaign as varchar) as utm_campaign,
+    cast(summed.device as varchar) as device,
+    cast(summed.platform as varchar) as platform,
+    cast(summed.entry_event_type as varchar) as entry_event_type,
+    cast(summed.entry_url as varchar) as entry_url,
     cast(summed.exit_url as varchar) as exit_url,
     cast(summed.has_login as boolean) as has_login,
     cast(summed.n_purchases > 0 as boolean) as has_purchase,
@@ -102,5 +95,3 @@ select
     cast({{ perennial.local_date('summed.started_at') }} as date) as started_on,
     cast(summed.known_at as timestamp) as known_at
 from summed
-inner join first_events
-    on summed.session_id = first_events.session_id

@@ -68,24 +68,6 @@ cells as (
     {%- endfor %}
 ),
 
-activity as (
-    select
-        members.grain,
-        members.segment_type,
-        members.segment,
-        members.cohort_start_on,
-        periods.period_number,
-        count_if(periods.is_active) as n_active_customers,
-        sum(periods.n_orders) as n_orders,
-        {{ perennial.complete_sum('periods.revenue_amount') }} as revenue_amount
-    from members
-    inner join {{ ref('customer_periods') }} as periods
-        on
-            members.customer_id = periods.customer_id
-            and members.grain = periods.grain
-    group by all
-),
-
 counted as (
     select
         cells.*,
@@ -99,7 +81,7 @@ counted as (
         end as revenue_amount
     from cells
     cross join {{ ref('clock') }} as clock
-    left join activity
+    left join {{ ref('cohort_activity') }} as activity
         on
             cells.grain = activity.grain
             and cells.segment_type = activity.segment_type

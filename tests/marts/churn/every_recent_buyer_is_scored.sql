@@ -1,9 +1,8 @@
 -- Where a model was trained, everyone who bought in the activity window has a score.
 select features.customer_id
-from {{ ref('churn_features') }} as features
+from {{ ref('churn_features_today') }} as features
 left join {{ ref('churn_scores') }} as scores
     on features.customer_id = scores.customer_id
 where
-    features.is_as_of
-    and scores.customer_id is null
+    scores.customer_id is null
     and exists (select 1 from {{ ref('churn_model_evaluation') }} where is_champion)

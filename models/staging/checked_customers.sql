@@ -1,0 +1,4 @@
+{%- call perennial.touched() %}
+    {{ perennial.keys_of_changed_hours('customers', 'customer_id') }}
+{%- endcall %}
+{{ perennial.checked('customers', touched_by='customer_id') }}

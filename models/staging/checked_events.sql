@@ -1,0 +1,4 @@
+{%- call perennial.touched() %}
+    {{ perennial.keys_of_changed_hours('events', 'event_id') }}
+{%- endcall %}
+{{ perennial.checked('events', touched_by='event_id') }}

@@ -1,0 +1,1 @@
+{{ perennial.checked('experiments') }}

@@ -1,0 +1,4 @@
+{%- call perennial.touched() %}
+    {{ perennial.keys_of_changed_hours('orders', 'order_id') }}
+{%- endcall %}
+{{ perennial.checked('orders', touched_by='order_id') }}
