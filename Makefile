@@ -5,14 +5,18 @@ SHOP ?= demo
 RAW ?=
 WAREHOUSE ?=
 VARS ?=
+TO ?=
+KEEP ?=
+PARQUET ?=
 BIN = $(VENV)/bin
 
 # What `perennial build` is told; an empty variable is left out.
 BUILD_ARGS = --shop $(SHOP) $(if $(RAW),--raw "$$RAW") $(if $(WAREHOUSE),--warehouse "$$WAREHOUSE") $(if $(VARS),--vars "$$VARS")
-# The same for dbt alone, after a build.
+PUBLISH_ARGS = --shop $(SHOP) $(if $(WAREHOUSE),--warehouse "$$WAREHOUSE") $(if $(TO),--to "$$TO") $(if $(KEEP),--keep $(KEEP)) $(if $(PARQUET),--parquet)
+# dbt alone, after a build, with the same settings.
 DBT = PERENNIAL_SHOP=$(SHOP) PERENNIAL_RAW="$$RAW" PERENNIAL_WAREHOUSE="$$WAREHOUSE" $(BIN)/dbt
 # By way of the environment: a path may hold a quote.
-export RAW WAREHOUSE VARS
+export RAW WAREHOUSE VARS TO
 export DBT_SEND_ANONYMOUS_USAGE_STATS = false
 
 .PHONY: help
@@ -48,6 +52,10 @@ format: test-build ## mend what ruff and sqlfluff can mend
 .PHONY: report
 report: install ## write the report from a warehouse that is already built
 	@$(BIN)/perennial report --warehouse "$${WAREHOUSE:-warehouse/$(SHOP).duckdb}" --out report/index.html
+
+.PHONY: publish
+publish: install ## make a release of the marts for readers ([TO=<folder>] [KEEP=5] [PARQUET=1])
+	@$(BIN)/perennial publish $(PUBLISH_ARGS)
 
 .PHONY: docs
 docs: install ## dbt's docs site of one shop, into target/<shop>

@@ -15,6 +15,7 @@ import duckdb
 import yaml
 
 from perennial.errors import UserError
+from perennial.verdict import GREEN, PARTIAL, RED, UNFINISHED, part_of, record_verdict
 
 SHOPS = ["demo", "files", "tables", "models", "online_retail", "complete_journey"]
 
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if folder:
         os.environ["PERENNIAL_RAW"] = str(folder)
 
-    if not run_dbt(project, shop, settings, args.select, args.exclude):
+    if not run_and_judge(project, warehouse, shop, settings, args.select, args.exclude):
         print(
             "\nThe build stopped. The lines above that say ERROR or FAIL tell why; mend it and run "
             "the same command again."
@@ -163,6 +164,23 @@ def check_can_write(file: Path) -> None:
             raise UserError(
                 f"{file} is no DuckDB file that this version can read; move it away and try again."
             ) from error
+
+
+def run_and_judge(
+    project: Path,
+    warehouse: Path,
+    shop: str,
+    settings: dict,
+    select: str | None,
+    exclude: str | None,
+) -> bool:
+    """Run dbt; return whether all went well, and leave in the warehouse what became of it."""
+    # Before dbt touches anything, so that a build which is killed leaves this word behind.
+    record_verdict(warehouse, UNFINISHED)
+    is_green = run_dbt(project, shop, settings, select, exclude)
+    part = part_of(select, exclude, os.environ)
+    record_verdict(warehouse, RED if not is_green else PARTIAL if part else GREEN, part)
+    return is_green
 
 
 def run_dbt(
