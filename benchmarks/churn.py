@@ -162,7 +162,7 @@ def read_warehouse(warehouse: Path) -> tuple[pl.DataFrame, pl.DataFrame, str]:
 def champion_of_orders(features: pl.DataFrame) -> pl.DataFrame:
     """The test predictions of the champion among models that know nothing of visits."""
     blind = [pl.lit(None, pl.Float64).alias(name) for name in THEMES["visits"]]
-    models = trained(train_models(features.with_columns(blind)))
+    models = trained(train_models(features.with_columns(blind), features))
     predictions = models.filter("is_champion")["test_predictions"].explode().struct.unnest()
     return predictions.select("customer_id", champion_of_orders="probability")
 

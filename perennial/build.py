@@ -36,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--select", metavar="WHAT", help="part of the models, as in dbt build")
     parser.add_argument("--exclude", metavar="WHAT", help="part to leave out, as in dbt build")
     parser.add_argument(
+        "--full-refresh",
+        action="store_true",
+        help="make every table anew instead of following what changed",
+    )
+    parser.add_argument(
         "--out",
         metavar="FILE",
         default="report/index.html",
@@ -66,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
     if folder:
         os.environ["PERENNIAL_RAW"] = str(folder)
 
-    if not run_and_judge(project, warehouse, shop, settings, args.select, args.exclude):
+    if not run_and_judge(
+        project, warehouse, shop, settings, args.select, args.exclude, args.full_refresh
+    ):
         print(
             "\nThe build stopped. The lines above that say ERROR or FAIL tell why; mend it and run "
             "the same command again."
@@ -173,18 +180,24 @@ def run_and_judge(
     settings: dict,
     select: str | None,
     exclude: str | None,
+    full_refresh: bool,
 ) -> bool:
     """Run dbt; return whether all went well, and leave in the warehouse what became of it."""
     # Before dbt touches anything, so that a build which is killed leaves this word behind.
     record_verdict(warehouse, UNFINISHED)
-    is_green = run_dbt(project, shop, settings, select, exclude)
+    is_green = run_dbt(project, shop, settings, select, exclude, full_refresh)
     part = part_of(select, exclude, os.environ)
     record_verdict(warehouse, RED if not is_green else PARTIAL if part else GREEN, part)
     return is_green
 
 
 def run_dbt(
-    project: Path, shop: str, settings: dict, select: str | None, exclude: str | None
+    project: Path,
+    shop: str,
+    settings: dict,
+    select: str | None,
+    exclude: str | None,
+    full_refresh: bool,
 ) -> bool:
     """Run `dbt build`; return whether every model was built and every test passed."""
     # In a process of its own: dbt keeps the warehouse open until its process ends.
@@ -207,6 +220,8 @@ def run_dbt(
         command += ["--select", *select.split()]
     if exclude:
         command += ["--exclude", *exclude.split()]
+    if full_refresh:
+        command.append("--full-refresh")
     return subprocess.run(command, check=False).returncode == 0
 
 

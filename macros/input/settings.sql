@@ -23,7 +23,7 @@
         'churn_activity_days': {'type': 'integer', 'default': 365, 'min': 1, 'max': 3650},
         'churn_step_days': {'type': 'integer', 'default': 30, 'min': 1, 'max': 365},
         'churn_snapshots': {'type': 'integer', 'default': 24, 'min': 1, 'max': 1000},
-        'churn_training_customers': {'type': 'integer', 'default': 20000, 'min': 500,
+        'churn_training_customers': {'type': 'integer', 'default': 20000, 'min': 1,
             'max': 10000000},
     }) %}
 {% endmacro %}

@@ -66,6 +66,7 @@ def build(
     select: str | None = None,
     exclude: str = "test_type:unit",
     cwd: Path = PROJECT,
+    full_refresh: bool = False,
 ) -> Build:
     # Unit tests do not depend on the shop: the build of the demo runs them.
     arguments: list[object] = ["build", "--shop", shop, "--warehouse", warehouse, "--no-report"]
@@ -73,6 +74,8 @@ def build(
     for name, value in [("--raw", raw), ("--vars", settings), ("--select", select)]:
         if value is not None:
             arguments += [name, value]
+    if full_refresh:
+        arguments.append("--full-refresh")
     done = perennial(*arguments, cwd=cwd)
     return Build(warehouse, done.returncode, done.stdout + done.stderr)
 

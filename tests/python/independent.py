@@ -845,7 +845,6 @@ def churn_features(
             "net_amount",
             recency_days=(pl.lit(snapshot_at) - pl.col("last")).dt.total_microseconds()
             / (86_400 * 10**6),
-            is_label_mature=pl.lit(horizon_end <= now),
             is_churned=label if horizon_end <= now else pl.lit(None, dtype=pl.Boolean),
         )
     )

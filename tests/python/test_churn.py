@@ -27,12 +27,20 @@ def make_features(n: int = 400, snapshots: int = 13, seed: int = 0) -> pl.DataFr
                 snapshot_on=pl.lit(day),
                 snapshot_at=pl.lit(datetime(day.year, day.month, day.day)),
                 horizon_days=pl.lit(90),
-                is_as_of=pl.lit(k == 0),
                 is_churned=pl.Series(rng.random(n) < risk) if k >= 3 else pl.lit(None, pl.Boolean),
                 days_since_visit=pl.lit(None, pl.Float64),
             )
         )
     return pl.concat(frames)
+
+
+def train(features: pl.DataFrame) -> pl.DataFrame:
+    """Train on what is labelled; the newest snapshot is today."""
+    return train_models(features.filter(pl.col("is_churned").is_not_null()), today(features))
+
+
+def today(features: pl.DataFrame) -> pl.DataFrame:
+    return features.filter(pl.col("snapshot_on") == pl.col("snapshot_on").max())
 
 
 def test_split_leaves_a_horizon_between_its_parts():
@@ -47,7 +55,7 @@ def test_split_of_a_short_history_is_none():
 
 
 def test_models_find_the_signal_and_a_champion():
-    models = train_models(make_features())
+    models = train(make_features())
     assert models["status"].to_list() == ["trained"] * 3
     champion = models.filter(pl.col("is_champion"))
     assert champion.height == 1 and champion["model_name"][0] != "recency"
@@ -60,9 +68,9 @@ def test_models_find_the_signal_and_a_champion():
 def test_same_rows_in_any_order_give_the_same_models_and_scores():
     features = make_features()
     shuffled = features.sample(fraction=1, shuffle=True, seed=3)
-    models, again = train_models(features), train_models(shuffled)
+    models, again = train(features), train(shuffled)
     assert models.drop("fitted_model").equals(again.drop("fitted_model"))
-    assert score_customers(features, models).equals(score_customers(shuffled, again))
+    assert score_customers(today(features), models).equals(score_customers(today(shuffled), again))
 
 
 @pytest.mark.parametrize(
@@ -79,16 +87,16 @@ def test_same_rows_in_any_order_give_the_same_models_and_scores():
     ],
 )
 def test_too_little_data_makes_the_models_abstain(features, why):
-    models = train_models(features)
+    models = train(features)
     assert all(status.startswith("abstained: ") and why in status for status in models["status"])
     assert not models["is_champion"].any()
-    assert score_customers(features, models).is_empty()
+    assert score_customers(today(features), models).is_empty()
 
 
 def test_no_customers_no_models():
     nobody = make_features().clear()
-    assert train_models(nobody).is_empty()
-    assert score_customers(nobody, train_models(nobody)).is_empty()
+    assert train(nobody).is_empty()
+    assert score_customers(nobody, train(nobody)).is_empty()
 
 
 def test_odd_values_are_missing_values():
@@ -101,7 +109,7 @@ def test_odd_values_are_missing_values():
 
 def test_reasons_name_what_drives_the_score():
     features = make_features()
-    scores = score_customers(features, train_models(features))
+    scores = score_customers(today(features), train(features))
     assert scores.height == 400 and scores["churn_probability"].is_between(0, 1).all()
     riskiest = scores.sort("churn_probability")[-1]
     assert riskiest["reason_1"][0].startswith("last order ")

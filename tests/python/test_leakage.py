@@ -118,12 +118,12 @@ def test_a_planted_leak_makes_tests_fail(reach, demo, tmp_path):
         ignore=shutil.ignore_patterns(
             ".git", ".venv", "target", "logs", "warehouse", "report", "__pycache__"),
     )  # fmt: skip
-    model = project / "models" / "intermediate" / "churn_features.sql"
+    model = project / "macros" / "churn" / "customer_features.sql"
     text = model.read_text()
     leaky = text.replace(
-        "orders.known_at <= snapshots.snapshot_at\n"
-        "            and orders.ordered_at <= snapshots.snapshot_at\n",
-        f"orders.ordered_at <= snapshots.snapshot_at + interval '{reach}' day\n",
+        "and orders.known_at <= wanted.snapshot_at\n"
+        "                and orders.ordered_at <= wanted.snapshot_at\n",
+        f"and orders.ordered_at <= wanted.snapshot_at + interval '{reach}' day\n",
     )
     assert leaky != text
     model.write_text(leaky)
@@ -142,8 +142,9 @@ def test_a_feature_that_is_the_label_is_too_good(demo):
 
     with duckdb.connect(str(demo.warehouse), read_only=True) as connection:
         features = connection.sql("from intermediate.churn_features").pl()
+        today = connection.sql("from intermediate.churn_features_today").pl()
     leaked = features.with_columns(n_categories=features["is_churned"].cast(float))
-    models = train_models(leaked)
+    models = train_models(leaked, today)
     with duckdb.connect() as connection:
         connection.register("models", models.to_arrow())
         aucs = connection.execute(
