@@ -70,6 +70,10 @@ freshness: install ## how old the newest raw rows are (SHOP=files or tables)
 demo-seeds: install ## make the demo shop in seeds/demo anew
 	@$(BIN)/perennial simulate --demo seeds/demo
 
+.PHONY: sequences
+sequences: install-dev ## random lives of a shop: increments against builds from nothing (N=100)
+	@$(BIN)/python tests/python/sequences.py --n $(or $(N),100) $(if $(SEED),--seed $(SEED))
+
 .PHONY: bench-churn
 bench-churn: install ## churn models against the best that can be known, on simulated shops
 	@$(BIN)/python benchmarks/churn.py

@@ -1,10 +1,15 @@
 {%- set horizon = perennial.setting('churn_horizon_days') %}
 {%- call perennial.touched() %}
     with customers as (
-        {%- for table in ['orders', 'order_items', 'refunds', 'events', 'churn_sample'] %}
-        {{ perennial.changes(table, 'customer_id') }}
-        {{ 'union' if not loop.last }}
-        {%- endfor %}
+        {{ perennial.changes('orders', 'customer_id') }}
+        union
+        {{ perennial.changes('order_items', 'customer_id') }}
+        union
+        {{ perennial.changes('refunds', 'customer_id') }}
+        union
+        {{ perennial.changes('events', 'customer_id') }}
+        union
+        {{ perennial.changes('churn_sample', 'customer_id') }}
     ),
 
     snapshots as (
@@ -57,7 +62,8 @@ next_orders as (
         on
             wanted.customer_id = orders.customer_id
             and orders.ordered_at > wanted.snapshot_at
-            and orders.ordered_at <= wanted.snapshot_at + {{ horizon }} * interval '1' day
+            and orders.ordered_at
+            <= wanted.snapshot_at + {{ horizon }} * interval '1' day
     where not orders.is_cancelled
 )
 

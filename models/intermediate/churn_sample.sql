@@ -17,7 +17,11 @@ halved as (
         cast(
             greatest(
                 0,
-                ceil(log2(n_buyers / {{ perennial.setting('churn_training_customers') }}.0))
+                ceil(
+                    log2(
+                        n_buyers / {{ perennial.setting('churn_training_customers') }}.0
+                    )
+                )
             ) as integer
         ) as n_halvings
     from buyers

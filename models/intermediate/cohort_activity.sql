@@ -20,7 +20,8 @@ select
     period_number,
     cast(count_if(is_active) as bigint) as n_active_customers,
     cast(sum(n_orders) as bigint) as n_orders,
-    cast({{ perennial.complete_sum('revenue_amount') }} as decimal(18, 2)) as revenue_amount
+    cast({{ perennial.complete_sum('revenue_amount') }} as decimal(18, 2))
+        as revenue_amount
 from periods
 group by all
 {{ 'union all' if not loop.last }}

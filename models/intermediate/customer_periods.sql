@@ -1,4 +1,5 @@
 {%- call perennial.touched() %}
+    -- Which keys to do again.
     {{ perennial.changes('customers', 'customer_id') }}
     union
     {{ perennial.changes('orders', 'customer_id') }}

@@ -20,11 +20,9 @@ with sold as (
     where
         not is_cancelled
         and {{ basis }}_id is not null
-        {%- if perennial.is_increment() %}
-        and {{ basis }}_id in (
-            select basket_id from touched_item_baskets where basis = '{{ basis }}'
-        )
-        {%- endif %}
+        {{ perennial.touched_only(
+            "'" ~ basis ~ "', " ~ basis ~ '_id', 'and', 'basis, basket_id'
+        ) }}
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),

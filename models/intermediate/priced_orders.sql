@@ -1,4 +1,5 @@
 {%- call perennial.touched() %}
+    -- Which keys to do again.
     {{ perennial.changes('checked_orders', 'order_id') }}
     union
     select order_id

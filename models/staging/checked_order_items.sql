@@ -1,4 +1,5 @@
 {%- call perennial.touched() %}
+    -- Which keys to do again.
     {{ perennial.keys_of_changed_hours('order_items', 'order_id') }}
     -- Lines without an order are refused until it comes.
     union

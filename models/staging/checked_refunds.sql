@@ -1,4 +1,5 @@
 {%- call perennial.touched() %}
+    -- Which keys to do again.
     {{ perennial.keys_of_changed_hours('refunds', 'refund_id') }}
     -- Refunds of an order that is not there are refused until it comes.
     union

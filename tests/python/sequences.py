@@ -298,7 +298,9 @@ def compare(warehouse: Warehouse, shadow: Warehouse, said: list[str]) -> None:
     raise AssertionError("\n".join([*lines, f"differing: {', '.join(wrong)}"]))
 
 
-def try_sequences(recording: Recording, n: int, seed: int | None = None, tell=None) -> dict:
+def try_sequences(
+    recording: Recording, n: int, seed: int | None = None, tell=None, shorten: bool = True
+) -> dict:
     """Try n random sequences; raise for the first that fails, made short."""
     totals = {"sequences": 0, "builds": 0, "increments": 0, "in full": 0}
 
@@ -307,7 +309,7 @@ def try_sequences(recording: Recording, n: int, seed: int | None = None, tell=No
         deadline=None,
         database=None,
         derandomize=seed is None,
-        phases=[Phase.generate, Phase.shrink],
+        phases=[Phase.generate, Phase.shrink] if shorten else [Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     @given(SEQUENCE)

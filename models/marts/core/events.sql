@@ -38,10 +38,9 @@ with known as (
             and links.is_first_of_device
     where
         events.occurred_at <= clock.as_of
-        {%- if perennial.is_increment() %}
-        and {{ perennial.visitor_id('events') }}
-        in (select visitor_id from touched_events)
-        {%- endif %}
+        {{ perennial.touched_only(
+            perennial.visitor_id('events'), 'and', 'visitor_id'
+        ) }}
 ),
 
 -- Who was logged in last on the device; before the first login, who logged in first.

@@ -1,4 +1,5 @@
 {%- call perennial.touched() %}
+    -- Which keys to do again.
     {{ perennial.changes('checked_events', 'anonymous_id') }}
     union
     select anonymous_id

@@ -1,4 +1,5 @@
 {%- call perennial.touched() %}
+    -- Which keys to do again.
     {{ perennial.changes('checked_order_items', 'order_id') }}
     union
     {{ perennial.changes('priced_orders', 'order_id') }}

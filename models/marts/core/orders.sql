@@ -1,4 +1,5 @@
 {%- call perennial.touched() %}
+    -- Which keys to do again.
     {{ perennial.changes('priced_orders', 'order_id') }}
     union
     {{ perennial.changes('order_items', 'order_id') }}
@@ -77,9 +78,8 @@ numbered as (
     where
         customer_id is not null
         and not is_cancelled
-        {%- if perennial.is_increment() %}
-        and customer_id in (select customer_id from priced)
-        {%- endif %}
+        {{ "and customer_id in (select customer_id from priced)"
+            if perennial.is_increment() }}
 )
 
 select

@@ -1,4 +1,5 @@
 {%- call perennial.touched() %}
+    -- Which keys to do again.
     {{ perennial.changes('checked_refunds', 'refund_id') }}
     union
     select refund_id

@@ -1,4 +1,5 @@
 {%- call perennial.touched() %}
+    -- Which keys to do again.
     {{ perennial.changes('events', 'visitor_id') }}
 {%- endcall %}
 -- A session has one first event, so the greatest of its values is the value. Ties at the same
