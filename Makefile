@@ -30,7 +30,7 @@ build: install $(if $(filter complete_journey,$(SHOP)),$(if $(RAW),,complete-jou
 
 .PHONY: test
 test: lint test-build ## everything that CI runs: lint, a build with all data tests, pytest
-	@PERENNIAL_TEST_WAREHOUSES=target/test $(BIN)/python -m pytest
+	@PERENNIAL_TEST_WAREHOUSES=target/test $(BIN)/python -m pytest -n 2
 
 # The demo, with every data test and unit test; the linter of SQL and pytest look at it too.
 .PHONY: test-build

@@ -180,7 +180,7 @@ def run_and_judge(
     settings: dict,
     select: str | None,
     exclude: str | None,
-    full_refresh: bool,
+    full_refresh: bool = False,
 ) -> bool:
     """Run dbt; return whether all went well, and leave in the warehouse what became of it."""
     # Before dbt touches anything, so that a build which is killed leaves this word behind.
@@ -212,7 +212,7 @@ def run_dbt(
         str(project),
         # One target folder per shop, so that dbt need not parse everything anew in between.
         "--target-path",
-        str(project / "target" / shop),
+        os.environ.get("DBT_TARGET_PATH") or str(project / "target" / shop),
     ]
     if settings:
         command += ["--vars", json.dumps(settings)]

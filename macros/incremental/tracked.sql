@@ -161,7 +161,9 @@ the model is compiled, and kept in a temporary table for its materialization.
             {% set reason = none %}
         {% endif %}
         {% do model.update({'perennial_whole': true}) %}
-        {% set fingerprint = local_md5(render(model.raw_code)) %}
+        {#- Without the database's name, which is the file's: a copy of it is no other warehouse. -#}
+        {% set fingerprint = local_md5(render(model.raw_code)
+            | replace('"' ~ this.database ~ '".', '')) %}
         {% do model.update({'perennial_whole': false}) %}
         {% do run_query(perennial.decision(reason, fingerprint)) %}
         {% set reason = run_query('select rebuild_reason from increment_' ~ this.identifier).rows[0][0] %}

@@ -43,11 +43,15 @@ class Build:
 
 def perennial(*arguments: object, cwd: Path = PROJECT) -> subprocess.CompletedProcess:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PERENNIAL_")}
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
     # Colours would stand between the words that tests look for.
     environment |= {
         "NO_COLOR": "1",
         "DBT_USE_COLORS": "false",
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
+        # Tests that run at the same time must not write into each other's files.
+        "DBT_TARGET_PATH": str(PROJECT / "target" / f"pytest-{worker}"),
+        "DBT_LOG_PATH": str(PROJECT / "target" / f"pytest-{worker}" / "logs"),
     }
     return subprocess.run(
         [sys.executable, "-m", "perennial.cli", *map(str, arguments)],

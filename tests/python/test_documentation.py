@@ -24,6 +24,8 @@ from dbt.parser.schemas import is_valid_type
 from dbt_common.clients.jinja import parse as parse_jinja
 from sqlglot import exp
 
+pytestmark = pytest.mark.xdist_group("documentation")
+
 # Marts without a unit test, and why.
 WITHOUT_UNIT_TEST = {
     "settings": "a list of constants: what they must be, the settings' own tests say",
@@ -308,6 +310,7 @@ HEEDED_OTHERWISE = {
     "clock": "is_increment() and newly_happened() look at as_of",
     "item_counts": "item_pairs needs it only to count everything anew",
     "quarantine": "only waited for",
+    "identity_links": "of a device, and made of its own events only",
 }
 
 

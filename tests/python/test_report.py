@@ -21,6 +21,8 @@ from perennial.errors import UserError
 from perennial.report import formatting, write_report
 from perennial.report.page import heat_steps
 
+pytestmark = pytest.mark.xdist_group("report")
+
 SECTIONS = ["headlines", "cohorts", "segments", "churn", "pairs", "quality"]
 CHARTS = ["chart-segments", "chart-deciles", "chart-calibration", "chart-quality"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
@@ -110,6 +112,7 @@ insert into marts.churn_scores
 select n, timestamp '2024-04-10', 'logistic_regression', 90, .9, if(n < 9, 1, 2),
     'last order ' || (90 + n) || ' days ago (raises the risk)', null, null
 from (select unnest(range(20)) as n);
+
 insert into marts.products values ('A', $nasty), ('B', null), ('C', 'Cup'), ('D', 'Cup');
 insert into marts.item_similarity values
     ('order', 'A', 'B', 30, 60, 40, 1000, 12.5, 99.00000001),
