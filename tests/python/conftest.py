@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pytest
+from filelock import FileLock
 
 PROJECT = Path(__file__).parents[2]
 SHARED_DATA = Path(os.environ.get("PERENNIAL_SHARED_DATA", PROJECT.parent / "shared" / "data"))
@@ -89,42 +91,67 @@ def green(result: Build) -> Build:
     return result
 
 
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that one of the processes that test at the same time fills for all of them."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if alone else base.parent) / f"once_{name}"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            half = folder.with_name(f"half_{name}")
+            half.mkdir()
+            make(half)
+            half.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """The demo shop: the one that `make test` has just built, else built now."""
     given = os.environ.get("PERENNIAL_TEST_WAREHOUSES")
     if given and (Path(given) / "demo.duckdb").exists():
         return Build((Path(given) / "demo.duckdb").absolute(), 0, "")
-    return green(build(tmp_path_factory.mktemp("demo") / "demo.duckdb", shop="demo"))
+    folder = once(
+        tmp_path_factory, "demo", lambda folder: green(build(folder / "demo.duckdb", shop="demo"))
+    )
+    return Build(folder / "demo.duckdb", 0, "")
 
 
 @pytest.fixture(scope="session")
 def small_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a clean simulated shop of 1,000 customers: enough for churn models."""
-    folder = tmp_path_factory.mktemp("small_shop") / "shop"
-    done = perennial("simulate", "--customers", 1000, "--seed", 11, "--out", folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        done = perennial("simulate", "--customers", 1000, "--seed", 11, "--out", folder / "shop")
+        assert done.returncode == 0, done.stderr
+
+    return once(tmp_path_factory, "small_shop", make) / "shop"
 
 
 @pytest.fixture(scope="session")
 def small_build(small_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """The warehouse of the small shop."""
-    return green(build(tmp_path_factory.mktemp("small") / "small.duckdb", raw=small_shop))
+    folder = once(
+        tmp_path_factory,
+        "small_build",
+        lambda folder: green(build(folder / "small.duckdb", raw=small_shop)),
+    )
+    return Build(folder / "small.duckdb", 0, "")
 
 
 @pytest.fixture(scope="session")
 def real_shop(tmp_path_factory: pytest.TempPathFactory):
     """A function that builds a real shop once, or skips where its data are absent."""
-    built: dict[str, Build] = {}
 
     def get(shop: str) -> Build:
-        folder = SHARED_DATA / shop
-        if not folder.is_dir():
+        data = SHARED_DATA / shop
+        if not data.is_dir():
             pytest.skip(f"the data of {shop} are not in {SHARED_DATA}")
-        if shop not in built:
-            warehouse = tmp_path_factory.mktemp(shop) / f"{shop}.duckdb"
-            built[shop] = green(build(warehouse, shop=shop, raw=folder))
-        return built[shop]
+        folder = once(
+            tmp_path_factory,
+            shop,
+            lambda folder: green(build(folder / f"{shop}.duckdb", shop=shop, raw=data)),
+        )
+        return Build(folder / f"{shop}.duckdb", 0, "")
 
     return get

@@ -12,8 +12,6 @@ from sklearn.metrics import roc_auc_score
 from perennial.posterior import Histories, Process, p_no_order
 from perennial.simulate import Plan, write_shop
 
-pytestmark = pytest.mark.xdist_group("bench")
-
 FILE = Path(__file__).parents[2] / "benchmarks/churn.py"
 SPEC = importlib.util.spec_from_file_location("bench_churn", FILE)
 bench = importlib.util.module_from_spec(SPEC)

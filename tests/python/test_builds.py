@@ -11,8 +11,6 @@ import duckdb
 import pytest
 from conftest import PROJECT, build, green, perennial
 
-pytestmark = pytest.mark.xdist_group("small")
-
 # Where only the numbers matter: what the tests say of them is said elsewhere.
 ONLY_MODELS = "resource_type:test resource_type:unit_test"
 

@@ -24,8 +24,6 @@ from dbt.parser.schemas import is_valid_type
 from dbt_common.clients.jinja import parse as parse_jinja
 from sqlglot import exp
 
-pytestmark = pytest.mark.xdist_group("documentation")
-
 # Marts without a unit test, and why.
 WITHOUT_UNIT_TEST = {
     "settings": "a list of constants: what they must be, the settings' own tests say",

@@ -13,8 +13,6 @@ import pytest
 from conftest import SHARED_DATA
 from independent import Shop, differences, read
 
-pytestmark = pytest.mark.xdist_group("real")
-
 DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 SHOPS = {

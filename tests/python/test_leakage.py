@@ -10,8 +10,6 @@ import duckdb
 import pytest
 from conftest import PROJECT, build, green
 
-pytestmark = pytest.mark.xdist_group("small")
-
 PAST = "select * from intermediate.churn_features where snapshot_on < '2024-06-01' order by all"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import PROJECT, Build, green
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("package")]
+pytestmark = pytest.mark.slow
 
 # What a checkout of the package is made of, as far as dbt and the Python models are concerned.
 PACKAGE = ["models", "python_models", "examples", "seeds", "macros", "snapshots", "tests"]

@@ -33,8 +33,6 @@ from perennial.release.store import (
 )
 from perennial.verdict import GREEN, RED, part_of, read_verdict, record_verdict
 
-pytestmark = pytest.mark.xdist_group("publish")
-
 CONTRACT = {
     "orders": {"order_id": "bigint", "net_amount": "decimal(18,2)", "note": "varchar"},
     "settings": {"name": "varchar", "value": "varchar"},

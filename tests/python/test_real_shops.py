@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("real")]
+pytestmark = pytest.mark.slow
 
 
 def test_online_retail_orders(real_shop):

@@ -21,8 +21,6 @@ from perennial.errors import UserError
 from perennial.report import formatting, write_report
 from perennial.report.page import heat_steps
 
-pytestmark = pytest.mark.xdist_group("report")
-
 SECTIONS = ["headlines", "cohorts", "segments", "churn", "pairs", "quality"]
 CHARTS = ["chart-segments", "chart-deciles", "chart-calibration", "chart-quality"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
