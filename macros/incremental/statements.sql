@@ -138,8 +138,8 @@ Before a run: the schema `increments`, this run's number, and nothing that nobod
         ~ ' (model_name varchar, run_number bigint, followed varchar, value varchar, n bigint)') %}
     {% do run_query('create table if not exists increments.marks'
         ~ ' (model_name varchar, run_number bigint, fingerprint varchar, as_of timestamp)') %}
-    {% do run_query('create table if not exists increments.hours'
-        ~ ' (model_name varchar, ingested_hour timestamp, n_rows hugeint, row_hash hugeint)') %}
+    {% do run_query('create table if not exists increments.loads'
+        ~ ' (model_name varchar, load_hour timestamp, n_rows hugeint, row_hash hugeint)') %}
     {% do run_query("delete from increments.marks where model_name not in ('"
         ~ tracked | join("', '") ~ "')") %}
     {% do run_query('delete from increments.changes where run_number <='

@@ -101,6 +101,30 @@ Arguments:
 
 
 {#-
+A relation, to be read from; in an increment, a temporary table with its rows of the touched keys.
+For large relations of which more is asked than one condition: to choose first costs least.
+
+Arguments:
+  relation   what to read
+  alias      what `value` calls its rows
+  value      expression over a row that gives the key; it may be null
+  key        the column of touched keys to compare with
+-#}
+{% macro touched_rows(relation, alias, value, key) %}
+    {%- if not perennial.is_increment() -%}
+        {%- do return(relation) -%}
+    {%- endif -%}
+    {%- set name = 'rows_' ~ this.identifier -%}
+    {%- set keys = '(select ' ~ key ~ ' from touched_' ~ this.identifier ~ ')' -%}
+    {%- set rows = ' select ' ~ alias ~ '.* from ' ~ relation ~ ' as ' ~ alias ~ ' where ' -%}
+    {%- do run_query('/* perennial: rows */ create or replace temp table ' ~ name ~ ' as'
+        ~ rows ~ value ~ ' in ' ~ keys ~ ' union all' ~ rows ~ value ~ ' is null'
+        ~ ' and exists (select 1 from ' ~ keys ~ ' as keys where ' ~ key ~ ' is null)') -%}
+    {%- do return(name) -%}
+{% endmacro %}
+
+
+{#-
 The values that have changed in a tracked table since this model was last built, as a query
 of one column.
 

@@ -46,16 +46,11 @@ Arguments:
 {%- for name in key %}{% do raw_key.append(perennial.typed(rules.columns[name], found)) %}{% endfor -%}
 {%- set raw_rows -%}
     {%- if not found -%} (select 1 where false)
-    {%- elif touched_by and perennial.is_increment() -%}
-        (
-            select *
-            from {{ relation }} as raw_table
-            where exists (
-                select 1
-                from touched_{{ this.identifier }} as touched
-                where touched.{{ touched_by }} is not distinct from {{ perennial.as_text({'name': touched_by}, found) }}
-            )
-        )
+    {%- elif touched_by -%}
+        {#- Chosen once: the raw table is large, and read three times below. -#}
+        {{- perennial.touched_rows(
+            relation, 'raw_table', perennial.as_text({'name': touched_by}, found), touched_by
+        ) -}}
     {%- else -%} {{ relation }}
     {%- endif -%}
 {%- endset -%}

@@ -57,7 +57,7 @@ def score_customers(today: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
     )
     reasons = _reasons(name, model, today)
     return scored.with_columns(
-        pl.Series(f"reason_{n + 1}", [r[n] for r in reasons], dtype=pl.String)
+        pl.Series(f"reason_{n + 1}", reasons[:, n].tolist(), dtype=pl.String)
         for n in range(N_REASONS)
     ).cast(SCORES_SCHEMA)
 
@@ -67,44 +67,51 @@ def _log_odds(probability: np.ndarray) -> np.ndarray:
     return np.log(clipped / (1 - clipped))
 
 
-def _reasons(name: str, model, today: pl.DataFrame) -> list[list[str | None]]:
+def _reasons(name: str, model, today: pl.DataFrame) -> np.ndarray:
+    """Return the texts, shape (n, N_REASONS), None where fewer themes move the score."""
     matrix = feature_matrix(today)
     names = list(FEATURES)
     used = columns_of(name)
     base = _log_odds(model.predict_proba(matrix[:, used])[:, 1])
     medians = np.array([_median(matrix[:, column]) for column in range(matrix.shape[1])])
 
-    def effect_of(columns: list[int]) -> np.ndarray:
-        neutral = matrix.copy()
-        neutral[:, columns] = medians[columns]
-        return np.round(base - _log_odds(model.predict_proba(neutral[:, used])[:, 1]), 9)
+    def effect_of(columns: list[int], rows: np.ndarray) -> np.ndarray:
+        """How far the log-odds of some rows lie from what they would be at the medians."""
+        effect = np.zeros(len(rows))
+        # Predictions are what this costs; who is at the median already needs none.
+        moved = ~np.isclose(matrix[np.ix_(rows, columns)], medians[columns], 0, 0, equal_nan=True)
+        moved = moved.any(axis=1)
+        if moved.any():
+            neutral = matrix[rows[moved]]
+            neutral[:, columns] = medians[columns]
+            log_odds = _log_odds(model.predict_proba(neutral[:, used])[:, 1])
+            effect[moved] = np.round(base[rows[moved]] - log_odds, 9)
+        return effect
 
+    everyone = np.arange(today.height)
     themes = [
-        columns
+        [names.index(feature) for feature in features if names.index(feature) in used]
         for features in THEMES.values()
-        if (
-            columns := [
-                names.index(feature) for feature in features if names.index(feature) in used
-            ]
-        )
     ]
-    theme_effects = np.column_stack([effect_of(columns) for columns in themes])
-    feature_effects = {column: effect_of([column]) for columns in themes for column in columns}
+    themes = [columns for columns in themes if columns]
+    effects = np.column_stack([effect_of(columns, everyone) for columns in themes])
     # Equal effects come in the order of the themes.
-    order = np.argsort(-np.abs(theme_effects), axis=1, kind="stable")[:, :N_REASONS]
-    values = today.select(names).rows()
-    texts = []
-    for row, chosen in enumerate(order):
-        said: list[str | None] = []
-        for theme in chosen:
-            effect = theme_effects[row, theme]
-            if effect == 0:
-                continue
+    order = np.argsort(-np.abs(effects), axis=1, kind="stable")[:, :N_REASONS]
+    texts = np.full((today.height, N_REASONS), None, dtype=object)
+    values = {column: today[names[column]].to_numpy() for column in used}
+    for theme, columns in enumerate(themes):
+        rows, ranks = np.nonzero((order == theme) & (effects[:, [theme]] != 0))
+        raises = effects[rows, theme] > 0
+        chosen = np.full(len(rows), columns[0])
+        if len(columns) > 1 and len(rows):
             # The feature of the theme that pushes hardest in the theme's own direction.
-            column = max(themes[theme], key=lambda c: np.sign(effect) * feature_effects[c][row])
-            text = describe(names[column], values[row][column])
-            said.append(f"{text} ({'raises' if effect > 0 else 'lowers'} the risk)")
-        texts.append(said + [None] * (N_REASONS - len(said)))
+            pushes = np.column_stack([effect_of([column], rows) for column in columns])
+            chosen = np.array(columns)[np.argmax(pushes * np.where(raises, 1, -1)[:, None], axis=1)]
+        texts[rows, ranks] = [
+            f"{describe(names[column], values[column][row])} "
+            f"({'raises' if is_raised else 'lowers'} the risk)"
+            for row, column, is_raised in zip(rows, chosen, raises, strict=True)
+        ]
     return texts
 
 

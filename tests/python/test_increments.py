@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from conftest import build, green
-from replay import Recording, Warehouse, record
+from replay import MARKETING, USED, Recording, Warehouse, record
 from sequences import Shop, compare, try_sequences
 
 
@@ -97,6 +97,59 @@ def test_a_load_after_a_year_gives_what_a_build_from_nothing_gives(name, recordi
     assert len(followed) >= 17, warehouse.reasons
     if must_move:
         assert warehouse.fingerprints()[must_move] != before[must_move]
+
+
+def test_marketing_tables_follow_their_parents(recording):
+    """A touch, a grant and reviews: before their campaign and coupon, with them, without."""
+    warehouse, shadow = (Warehouse(recording, USED + MARKETING) for _ in range(2))
+    shop = Shop(warehouse)
+    shop.order(1, 0, 1)
+    for n in range(3):
+        shop.insert(
+            "campaign_touches",
+            touch_id=f"t{n}",
+            campaign_id=f"m{n}",
+            customer_id="c1",
+            sent_at=shop.now,
+        )
+        shop.insert(
+            "coupon_grants",
+            grant_id=f"g{n}",
+            coupon_code=f"k{n}",
+            customer_id="c1",
+            granted_at=shop.now,
+        )
+        shop.insert("reviews", review_id=f"v{n}", product_id="p1", rating=n, reviewed_at=shop.now)
+
+    def refused() -> list[tuple]:
+        warehouse.build()
+        shadow.build_in_full(warehouse)
+        compare(warehouse, shadow, [])
+        return [
+            warehouse.execute(
+                f"select count(*) from staging.checked_{table} where refusal is not null"
+            ).fetchone()[0]
+            for table in ("campaign_touches", "coupon_grants", "reviews")
+        ]
+
+    assert refused() == [3, 3, 1]
+    shop.days(0, 0, 0)
+    shop.insert(
+        "campaigns",
+        campaign_id="m1",
+        name="spring",
+        channel="email",
+        starts_at=shop.now,
+        ends_at=shop.now,
+    )
+    shop.insert("coupons", coupon_code="k2", kind="percent", value=10)
+    shop.insert("reviews", review_id="v0", product_id="p1", rating=5, reviewed_at=shop.now)
+    # The first version of the review stays refused, a good row beside it.
+    assert refused() == [2, 2, 1]
+    for table in ("checked_campaign_touches", "checked_coupon_grants", "checked_reviews"):
+        assert warehouse.reasons[table] is None
+    warehouse.execute("delete from raw.campaigns")
+    assert refused() == [3, 2, 1]
 
 
 def test_random_sequences(recording):

@@ -15,6 +15,9 @@
         or 'events' in ({{ perennial.changes('first_loads', 'table_name') }})
 {%- endcall %}
 {%- set timeline = 'occurred_at, event_id' -%}
+{%- set rows = perennial.touched_rows(
+    ref('stg_events'), 'events', perennial.visitor_id('events'), 'visitor_id'
+) -%}
 with known as (
     select
         events.*,
@@ -30,17 +33,13 @@ with known as (
             from {{ ref('first_loads') }}
             where table_name = 'events'
         ) as load_began_at
-    from {{ ref('stg_events') }} as events
+    from {{ rows }} as events
     cross join {{ ref('clock') }} as clock
     left join {{ ref('identity_links') }} as links
         on
             events.anonymous_id = links.anonymous_id
             and links.is_first_of_device
-    where
-        events.occurred_at <= clock.as_of
-        {{ perennial.touched_only(
-            perennial.visitor_id('events'), 'and', 'visitor_id'
-        ) }}
+    where events.occurred_at <= clock.as_of
 ),
 
 -- Who was logged in last on the device; before the first login, who logged in first.
