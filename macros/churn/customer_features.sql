@@ -151,13 +151,14 @@ Arguments:
         cast(features.net_amount as double) as net_amount,
         cast(features.net_amount_90d as double) as net_amount_90d,
         cast(features.net_amount_365d as double) as net_amount_365d,
-        cast(features.net_amount / features.n_orders as double) as average_order_amount,
-        cast(features.discount_amount / nullif(features.gross_amount, 0) as double)
-            as discount_share,
+        cast(features.net_amount as double) / features.n_orders as average_order_amount,
+        cast(features.discount_amount as double)
+        / nullif(cast(features.gross_amount as double), 0) as discount_share,
         cast(
             least(
                 1,
-                coalesce(refund_features.refund_amount, 0) / nullif(features.net_amount, 0)
+                cast(coalesce(refund_features.refund_amount, 0) as double)
+                / nullif(cast(features.net_amount as double), 0)
             ) as double
         ) as refund_share,
         cast(coalesce(category_features.n_categories, 0) as double) as n_categories,

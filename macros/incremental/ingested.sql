@@ -65,7 +65,7 @@ Arguments:
 
 {#- After a checked model: remember which raw rows it has taken in. -#}
 {% macro remember_hours() %}
-    {%- if execute and flags.WHICH in ['build', 'run'] -%}
+    {%- if execute and flags.WHICH in ['build', 'run'] and perennial.incremental_strategy() != 'none' -%}
     /* perennial: hours */
     delete from increments.loads where model_name = '{{ model.name }}';
     insert into increments.loads

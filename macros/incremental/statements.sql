@@ -75,7 +75,7 @@ Arguments:
         '{{ model.name }}',
         (select max(run_number) from increments.runs),
         '{{ followed }}',
-        cast({{ expression }} as varchar),
+        cast({{ expression }} as string),
         sum(difference)
     from {{ changed }}
     where {{ expression }} is not null

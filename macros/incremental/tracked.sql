@@ -55,6 +55,12 @@ killed leaves each table as it was before or as it should be, and the next one g
 {% endmaterialization %}
 
 
+{#- Where no engine could replace rows, a tracked model is a table. -#}
+{% materialization tracked, adapter='spark' %}
+    {{ return(materialization_table_spark()) }}
+{% endmaterialization %}
+
+
 {#-
 The keys that a tracked model must do again, as the query in its call block finds them; it is
 asked only when there is a table to keep. `touched_only` then limits the model's inputs to them.
@@ -64,7 +70,8 @@ asked only when there is a table to keep. `touched_only` then limits the model's
     {% endcall %}
 -#}
 {% macro touched() %}
-    {%- set query = caller() -%}
+    {#- While dbt parses, the query only says what the model depends on. -#}
+    {%- set query = caller() if perennial.incremental_strategy() != 'none' or not execute -%}
     {%- if perennial.is_increment() -%}
         {%- set temporary = 'touched_' ~ this.identifier -%}
         {%- do run_query('/* perennial: touched */ create or replace temp table ' ~ temporary
@@ -172,6 +179,9 @@ Whether this model, in this run, need only do its touched keys. The decision is 
 the model is compiled, and kept in a temporary table for its materialization.
 -#}
 {% macro is_increment() %}
+    {% if perennial.incremental_strategy() == 'none' %}
+        {% do return(false) %}
+    {% endif %}
     {% if not execute or flags.WHICH not in ['build', 'run'] or model.resource_type != 'model'
         or model.config.materialized != 'tracked' or model.get('perennial_whole') %}
         {% do return(false) %}

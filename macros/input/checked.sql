@@ -34,8 +34,11 @@ Arguments:
     {%- if column.config.meta.key %}{% do key.append(column.name) %}
     {%- elif column.config.meta.accepted %}
         {#- Accepted values stand in the order of progress: cancelled comes after placed. -#}
-        {%- do versions.append("list_position(['" ~ column.config.meta.accepted | join("', '")
-            ~ "'], " ~ column.name ~ ') desc nulls last') -%}
+        {%- set places -%}
+            case {{ column.name }}
+            {%- for value in column.config.meta.accepted %} when '{{ value }}' then {{ loop.index }}{% endfor %} end
+        {%- endset -%}
+        {%- do versions.append(places ~ ' desc nulls last') -%}
     {%- elif column.name != 'ingested_at' %}{% do versions.append(column.name ~ ' desc nulls last') %}
     {%- endif -%}
 {%- endfor -%}
@@ -63,7 +66,7 @@ Arguments:
                 {%- endfor %}
                 {{ perennial.refusal_of(columns, found) | indent(16) }} as refusal_of_row,
                 {{ perennial.key_hash(raw_key) }} as key_hash,
-                raw_table
+                {{ perennial.whole_row('raw_table') }} as raw_table
             from {{ raw_rows }} as raw_table
         ) as typed
 {%- endset -%}
@@ -137,9 +140,9 @@ select
     {%- endif %}
     refusal,
     {%- if found %}
-    case when refusal is not null then cast(to_json(raw_table) as varchar) end as raw_row
+    case when refusal is not null then {{ perennial.as_json('raw_table') }} end as raw_row
     {%- else %}
-    cast(null as varchar) as raw_row
+    cast(null as string) as raw_row
     {%- endif %}
 from judged
 {%- endif -%}
@@ -164,11 +167,11 @@ when the contract cannot be read yet; a test holds this list against the contrac
 {#- A raw column as text, with blanks and empty texts as null. -#}
 {% macro as_text(column, found) %}
     {%- if column.name not in found -%}
-        cast(null as varchar)
-    {%- elif found[column.name] == 'VARCHAR' -%}
+        cast(null as string)
+    {%- elif found[column.name] in ['VARCHAR', 'STRING'] -%}
         nullif(trim(raw_table.{{ column.name }}), '')
     {%- else -%}
-        nullif(trim(cast(raw_table.{{ column.name }} as varchar)), '')
+        nullif(trim(cast(raw_table.{{ column.name }} as string)), '')
     {%- endif -%}
 {% endmacro %}
 
@@ -179,7 +182,7 @@ when the contract cannot be read yet; a test holds this list against the contrac
     {%- set text = perennial.as_text(column, found) -%}
     {%- set native = found.get(column.name, 'VARCHAR') -%}
     {%- if column.name not in found -%}
-        cast(null as {{ 'varchar' if type == 'json' else type }})
+        cast(null as {{ 'string' if type in ['json', 'varchar'] else type }})
     {%- elif type == 'varchar' -%}
         {%- if column.config.meta.accepted -%}lower({{ text }})
         {%- elif column.config.meta.upper -%}upper({{ text }})
@@ -188,17 +191,16 @@ when the contract cannot be read yet; a test holds this list against the contrac
     {%- elif type == 'timestamp' and native.startswith('TIMESTAMP') and 'ZONE' not in native -%}
         cast(raw_table.{{ column.name }} as timestamp)
     {%- elif type == 'timestamp' -%}
-        {#- By way of timestamptz: a plain cast would drop an offset such as +02:00. -#}
-        try_cast({{ text }} as timestamptz) at time zone 'UTC'
+        {{ perennial.text_as_timestamp(text) }}
     {%- elif type in ['integer', 'bigint'] -%}
         {#- A plain cast would round 2.7 to 3. -#}
         case when try_cast({{ text }} as decimal(38, 6)) % 1 = 0 then try_cast({{ text }} as {{ type }}) end
     {%- elif type == 'double' -%}
-        case when isfinite(try_cast({{ text }} as double)) then try_cast({{ text }} as double) end
-    {%- elif type == 'json' and native in ['VARCHAR', 'JSON'] -%}
-        case when json_valid({{ text }}) then {{ text }} end
+        {{ perennial.text_as_double(text) }}
+    {%- elif type == 'json' and native in ['VARCHAR', 'STRING', 'JSON'] -%}
+        case when {{ perennial.is_json(text) }} then {{ text }} end
     {%- elif type == 'json' -%}
-        cast(to_json(raw_table.{{ column.name }}) as varchar)
+        {{ perennial.as_json('raw_table.' ~ column.name) }}
     {%- else -%}
         try_cast({{ text }} as {{ type }})
     {%- endif -%}
@@ -238,7 +240,7 @@ case
     when {{ value }} < timestamp '1990-01-01' or {{ value }} >= timestamp '2100-01-01'
         {{ then }}
     {%- if 'ingested_at' in found %}
-    when {{ value }} > {{ perennial.typed({'name': 'ingested_at', 'data_type': 'timestamp'}, found) }} + interval 1 day
+    when {{ value }} > {{ perennial.typed({'name': 'ingested_at', 'data_type': 'timestamp'}, found) }} + interval '1' day
         {{ then }} || ', after it was ingested'
     {%- endif %}
     {%- endif %}

@@ -32,6 +32,11 @@ A table or view of the schema `raw_schema`, or none. It asks the database: dbt's
 filled before start_run() read the files.
 -#}
 {% macro relation_as_found(table) %}
+    {% do return(adapter.dispatch('relation_as_found', 'perennial')(table)) %}
+{% endmacro %}
+
+
+{% macro default__relation_as_found(table) %}
     {% set schema = perennial.setting('raw_schema') %}
     {% set found = run_query("select table_type from information_schema.tables"
         ~ " where table_catalog = current_database() and lower(table_schema) = lower('" ~ schema

@@ -17,11 +17,16 @@ Arguments:
         {% do return('') %}
     {% endif %}
     {% set allowed = perennial.setting('max_quarantine_share') %}
-    {% set refused = run_query('select table_name, sum(n) as n_refused, string_agg('
-        ~ "n || ' ' || reason, ', ' order by reason) as reasons from (select table_name, reason,"
-        ~ ' count(*) as n from ' ~ built['quarantine'] ~ ' group by all) as counted'
-        ~ ' group by table_name order by table_name') %}
-    {% for table, n_refused, reasons in refused.rows if 'stg_' ~ table in built %}
+    {% set refused = {} %}
+    {% for table, reason, n in run_query('select table_name, reason, count(*) as n from '
+        ~ built['quarantine'] ~ ' group by all order by table_name, reason').rows %}
+        {% do refused.setdefault(table, []).append((n, reason)) %}
+    {% endfor %}
+    {% for table, counts in refused.items() if 'stg_' ~ table in built %}
+        {% set n_refused = counts | sum(attribute=0) %}
+        {% set reasons = [] %}
+        {% for n, reason in counts %}{% do reasons.append(n ~ ' ' ~ reason) %}{% endfor %}
+        {% set reasons = reasons | join(', ') %}
         {% set n_staged = run_query('select count(*) from ' ~ built['stg_' ~ table]).rows[0][0] %}
         {% set n_rows = n_staged + n_refused %}
         {% set said = table ~ ': ' ~ n_refused ~ ' of ' ~ n_rows ~ ' rows ('

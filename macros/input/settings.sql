@@ -106,16 +106,15 @@ Arguments:
     {% endfor %}
 
     {% set zone = perennial.setting('timezone') %}
-    {% set known = run_query("select count(*) from pg_timezone_names() where name = '"
-        ~ zone | replace("'", "''") ~ "'").rows[0][0] %}
-    {% if not known %}
+    {% if not run_query('select ' ~ perennial.is_time_zone(zone)).rows[0][0] %}
         {% do perennial.stop("setting 'timezone': " ~ zone
             ~ " is no time zone; use a name such as Europe/Berlin.") %}
     {% endif %}
     {% for name in ['as_of', 'history_loaded_until'] %}
         {% set given = perennial.setting(name) %}
-        {% if given is not none and run_query("select try_cast('" ~ (given | string)
-            | replace("'", "''") ~ "' as timestamptz)").rows[0][0] is none %}
+        {% set text = "'" ~ (given | string) | replace("'", "''") ~ "'" %}
+        {% if given is not none
+            and run_query('select ' ~ perennial.text_as_timestamp(text)).rows[0][0] is none %}
             {% do perennial.stop("setting '" ~ name ~ "': " ~ given
                 ~ " is no moment; use YYYY-MM-DD HH:MM:SS in UTC.") %}
         {% endif %}

@@ -5,13 +5,13 @@
     {% endif %}
     {% do perennial.refuse_shared_names() %}
     {% do perennial.validate_settings() %}
-    {% set zone = run_query("select current_setting('TimeZone')").rows[0][0] %}
+    {% set zone = run_query('select ' ~ perennial.session_time_zone()).rows[0][0] %}
     {% if zone not in ['UTC', 'Etc/UTC'] %}
         {% do perennial.stop("the session's time zone is " ~ zone
-            ~ '; set `settings: {TimeZone: UTC}` in profiles.yml.') %}
+            ~ '; set it to UTC as profiles.yml does.') %}
     {% endif %}
     {#- Before anything asks dbt for columns: that opens a transaction, which a hook rolls back. -#}
-    {% if flags.WHICH in ['build', 'run'] %}
+    {% if flags.WHICH in ['build', 'run'] and perennial.incremental_strategy() != 'none' %}
         {% do perennial.start_increments() %}
     {% endif %}
     {% set shop = perennial.setting('shop') %}
@@ -45,6 +45,11 @@ parsed once, here, and staging gives the types), a parquet file a view. Lines of
 that cannot be cut into columns are kept in raw.unreadable_lines, which `quarantine` shows.
 -#}
 {% macro load_raw_files() %}
+    {% do adapter.dispatch('load_raw_files', 'perennial')() %}
+{% endmacro %}
+
+
+{% macro default__load_raw_files() %}
     {% set folder = perennial.setting('raw_path') %}
     {% if folder is none %}
         {% do perennial.stop('shop: files needs a folder; give it as RAW=<folder>, '

@@ -30,7 +30,7 @@ Arguments:
     {%- if grain == 'month' -%}
         ((year({{ later }}) * 12 + month({{ later }})) - (year({{ earlier }}) * 12 + month({{ earlier }})))
     {%- else -%}
-        cast(floor(({{ later }} - {{ earlier }}) / 7) as bigint)
+        cast(floor(cast({{ later }} - {{ earlier }} as integer) / 7) as bigint)
     {%- endif -%}
 {%- endmacro %}
 

@@ -13,29 +13,12 @@ features as (
 )
 
 select
-    cast(features.customer_id as varchar) as customer_id,
+    cast(features.customer_id as string) as customer_id,
     cast(features.snapshot_on as date) as snapshot_on,
     cast(clock.as_of as timestamp) as snapshot_at,
     cast({{ perennial.setting('churn_horizon_days') }} as integer) as horizon_days,
-    features.recency_days,
-    features.tenure_days,
-    features.n_orders,
-    features.n_orders_30d,
-    features.n_orders_90d,
-    features.n_orders_365d,
-    features.mean_gap_days,
-    features.lateness,
-    features.net_amount,
-    features.net_amount_90d,
-    features.net_amount_365d,
-    features.average_order_amount,
-    features.discount_share,
-    features.refund_share,
-    features.n_categories,
-    features.n_products,
-    features.days_since_visit,
-    features.n_visit_days_30d,
-    features.n_visit_days_90d,
-    features.n_cart_additions_90d
+    {%- for feature in perennial.churn_feature_names() %}
+    features.{{ feature }}{{ ',' if not loop.last }}
+    {%- endfor %}
 from features
 cross join {{ ref('clock') }} as clock

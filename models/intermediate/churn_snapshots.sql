@@ -5,7 +5,8 @@
 with numbered as (
     select
         cast(
-            floor((clock.as_of_on - date '2000-01-01') / {{ step }}) as integer
+            floor(cast(clock.as_of_on - date '2000-01-01' as integer) / {{ step }})
+            as integer
         ) - numbers.n as step_number,
         clock.as_of
     from {{ ref('clock') }} as clock

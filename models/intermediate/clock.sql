@@ -10,7 +10,7 @@ with last_moments as (
 
 chosen as (
     {%- if perennial.setting('as_of') is not none %}
-    select cast('{{ perennial.setting("as_of") }}' as timestamptz) at time zone 'UTC' as as_of
+    select {{ perennial.text_as_timestamp("'" ~ perennial.setting("as_of") ~ "'") }} as as_of
     {%- else %}
     select max(moment) as as_of from last_moments
     {%- endif %}

@@ -26,6 +26,9 @@ MIN_PER_CLASS = 30
 # The rule that any model must beat: who bought longest ago is most likely gone.
 BASELINE = "recency"
 
+# The candidate that SQL can score by itself: see churn_linear_scores.
+LINEAR = "logistic_regression"
+
 MODELS_SCHEMA = {
     "model_name": pl.String,
     "status": pl.String,
@@ -36,6 +39,16 @@ MODELS_SCHEMA = {
     "selection_brier_score": pl.Float64,
     "n_training_rows": pl.Int64,
     "fitted_model": pl.Binary,
+    "weights": pl.List(
+        pl.Struct(
+            {
+                "feature": pl.String,
+                "fill_value": pl.Float64,
+                "weight": pl.Float64,
+                "weight_if_missing": pl.Float64,
+            }
+        )
+    ),
     "test_predictions": pl.List(
         pl.Struct({"customer_id": pl.String, "is_churned": pl.Boolean, "probability": pl.Float64})
     ),
@@ -45,7 +58,7 @@ MODELS_SCHEMA = {
 def candidates() -> dict[str, Pipeline]:
     """Return the unfitted models by name."""
     return {
-        "logistic_regression": make_pipeline(
+        LINEAR: make_pipeline(
             # A feature that is missing for everyone is kept, as zeros: columns must not shift.
             SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
             StandardScaler(),
@@ -129,6 +142,45 @@ def _fit(model_name: str, rows: pl.DataFrame):
     return model.fit(matrix, rows["is_churned"].to_numpy().astype(int))
 
 
+def linear_weights(model: Pipeline) -> list[dict]:
+    """Return a fitted logistic regression as a sum that SQL can add up.
+
+    The log-odds of churn are the intercept plus, for each feature, weight times its value on
+    the scale of `feature_matrix`, or where it is missing, weight * fill_value +
+    weight_if_missing.
+
+    Args:
+        model: the fitted pipeline `logistic_regression` of candidates().
+
+    Returns:
+        One dict per feature and one for the feature 'intercept', with feature, fill_value,
+        weight and weight_if_missing.
+    """
+    imputer, scaler, regression = (step for _, step in model.steps)
+    weights = regression.coef_[0] / scaler.scale_
+    intercept = regression.intercept_[0] - weights @ scaler.mean_
+    # Behind the features stand the marks of what is missing, for those that ever were.
+    marks = dict(zip(imputer.indicator_.features_, weights[len(FEATURES) :], strict=True))
+    terms = [
+        {
+            "feature": feature,
+            "fill_value": float(imputer.statistics_[column]),
+            "weight": float(weights[column]),
+            "weight_if_missing": float(marks.get(column, 0.0)),
+        }
+        for column, feature in enumerate(FEATURES)
+    ]
+    return [
+        {
+            "feature": "intercept",
+            "fill_value": 0.0,
+            "weight": float(intercept),
+            "weight_if_missing": 0.0,
+        },
+        *terms,
+    ]
+
+
 def predict(model_name: str, model, rows: pl.DataFrame) -> np.ndarray:
     """Return the probability of churn, shape (n,), for n rows of `churn_features`."""
     return model.predict_proba(feature_matrix(rows)[:, columns_of(model_name)])[:, 1]
@@ -177,6 +229,7 @@ def train_models(features: pl.DataFrame, today: pl.DataFrame) -> pl.DataFrame:
 
     rows = []
     for name in candidates():
+        kept = _fit(name, labelled)
         chosen_by = predict(name, _fit(name, train), select)
         tested = predict(name, _fit(name, known_at_test), test)
         rows.append(
@@ -191,7 +244,8 @@ def train_models(features: pl.DataFrame, today: pl.DataFrame) -> pl.DataFrame:
                     select["is_churned"].to_numpy(), chosen_by
                 ),
                 "n_training_rows": labelled.height,
-                "fitted_model": skops.io.dumps(_fit(name, labelled)),
+                "fitted_model": skops.io.dumps(kept),
+                "weights": linear_weights(kept) if name == LINEAR else [],
                 "test_predictions": test.select("customer_id", "is_churned")
                 .with_columns(probability=tested)
                 .to_dicts(),
@@ -212,6 +266,7 @@ def _abstained(horizon_days: int, why: str) -> pl.DataFrame:
             "status": f"abstained: {why}",
             "is_champion": False,
             "horizon_days": horizon_days,
+            "weights": [],
             "test_predictions": [],
         }
         for name in candidates()

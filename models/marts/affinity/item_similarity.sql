@@ -71,9 +71,9 @@ ranked as (
 )
 
 select
-    cast(basis as varchar) as basis,
-    cast(product_id as varchar) as product_id,
-    cast(similar_product_id as varchar) as similar_product_id,
+    cast(basis as string) as basis,
+    cast(product_id as string) as product_id,
+    cast(similar_product_id as string) as similar_product_id,
     cast(similarity_rank as bigint) as similarity_rank,
     cast(n_both as bigint) as n_both,
     cast(n_product as bigint) as n_product,

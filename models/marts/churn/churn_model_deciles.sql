@@ -23,7 +23,7 @@ totals as (
 )
 
 select
-    cast(model_name as varchar) as model_name,
+    cast(model_name as string) as model_name,
     cast(risk_decile as integer) as risk_decile,
     cast(n_customers as bigint) as n_customers,
     cast(n_churned as bigint) as n_churned,

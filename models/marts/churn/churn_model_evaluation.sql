@@ -43,8 +43,8 @@ by_decile as (
 )
 
 select
-    cast(models.model_name as varchar) as model_name,
-    cast(models.status as varchar) as status,
+    cast(models.model_name as string) as model_name,
+    cast(models.status as string) as status,
     cast(models.is_champion as boolean) as is_champion,
     cast(models.horizon_days as integer) as horizon_days,
     cast(coalesce(scored.n_customers, 0) as bigint) as n_customers,

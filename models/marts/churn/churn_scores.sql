@@ -1,6 +1,6 @@
 select
-    cast(customer_id as varchar) as customer_id,
-    cast(model_name as varchar) as model_name,
+    cast(customer_id as string) as customer_id,
+    cast(model_name as string) as model_name,
     cast(horizon_days as integer) as horizon_days,
     cast(churn_probability as double) as churn_probability,
     -- Decile 1 holds the tenth of the customers that is most likely to leave.
@@ -9,8 +9,8 @@ select
             over (order by round(churn_probability, 12) desc, customer_id)
         as integer
     ) as risk_decile,
-    cast(reason_1 as varchar) as reason_1,
-    cast(reason_2 as varchar) as reason_2,
-    cast(reason_3 as varchar) as reason_3,
+    cast(reason_1 as string) as reason_1,
+    cast(reason_2 as string) as reason_2,
+    cast(reason_3 as string) as reason_3,
     cast(scored_at as timestamp) as scored_at
-from {{ ref('py_churn_scores') }}
+from {{ ref('py_churn_scores') if perennial.runs_python() else ref('churn_linear_scores') }}

@@ -141,12 +141,12 @@ visits as (
 )
 
 select
-    cast(ids.customer_id as varchar) as customer_id,
-    cast(accounts.country as varchar) as country,
-    cast(accounts.region as varchar) as region,
-    cast(accounts.gender as varchar) as gender,
+    cast(ids.customer_id as string) as customer_id,
+    cast(accounts.country as string) as country,
+    cast(accounts.region as string) as region,
+    cast(accounts.gender as string) as gender,
     cast(accounts.birth_date as date) as birth_date,
-    cast(accounts.email_hash as varchar) as email_hash,
+    cast(accounts.email_hash as string) as email_hash,
     -- What the shop says of the origin; else where the first visit came from; else the till.
     cast(
         coalesce(
@@ -154,10 +154,10 @@ select
             visits.first_visit_channel,
             first_orders.sales_channel
         )
-        as varchar
+        as string
     ) as channel,
-    cast(first_categories.category as varchar) as first_category,
-    cast(first_orders.order_id as varchar) as first_order_id,
+    cast(first_categories.category as string) as first_category,
+    cast(first_orders.order_id as string) as first_order_id,
     -- Silence is no consent.
     cast(coalesce(accounts.marketing_consent, false) as boolean)
         as has_marketing_consent,
@@ -174,8 +174,10 @@ select
     cast(amounts.refund_amount as decimal(18, 2)) as refund_amount,
     cast(amounts.net_amount - amounts.refund_amount as decimal(18, 2))
         as revenue_amount,
-    cast(order_totals.net_amount / nullif(order_totals.n_orders, 0) as decimal(18, 2))
-        as average_order_amount,
+    cast(
+        {{ perennial.share('order_totals.net_amount', '1', 'order_totals.n_orders') }}
+        as decimal(18, 2)
+    ) as average_order_amount,
     cast(accounts.created_at as timestamp) as created_at,
     cast(order_totals.first_ordered_at as timestamp) as first_ordered_at,
     cast(order_totals.last_ordered_at as timestamp) as last_ordered_at,

@@ -16,8 +16,8 @@ with outcomes as (
 )
 
 select
-    cast(table_name as varchar) as table_name,
-    cast(outcome as varchar) as outcome,
+    cast(table_name as string) as table_name,
+    cast(outcome as string) as outcome,
     cast(n_rows as bigint) as n_rows,
     cast(
         n_rows

@@ -20,7 +20,23 @@
 ) -%}
 with known as (
     select
-        events.*,
+        events.event_id,
+        events.event_type,
+        events.occurred_at,
+        events.customer_id as own_customer_id,
+        events.anonymous_id,
+        events.product_id,
+        events.url,
+        events.referrer,
+        events.utm_source,
+        events.utm_medium,
+        events.utm_campaign,
+        events.device,
+        events.platform,
+        events.properties,
+        events.value,
+        events.ingested_at,
+        events.first_ingested_at,
         -- A device keeps its timeline through logins; without its cookie there is the
         -- customer, and for an unknown one the sender's own session.
         {{ perennial.visitor_id('events') }} as visitor_id,
@@ -45,10 +61,10 @@ with known as (
 -- Who was logged in last on the device; before the first login, who logged in first.
 attributed as (
     select
-        * exclude (customer_id),
+        *,
         coalesce(
             {{ perennial.last_known(
-                'customer_id', 'visitor_id', timeline
+                'own_customer_id', 'visitor_id', timeline
             ) | indent(12) }},
             first_customer_id
         ) as customer_id
@@ -86,22 +102,22 @@ sessions as (
 )
 
 select
-    cast(event_id as varchar) as event_id,
-    cast(event_type as varchar) as event_type,
-    cast(customer_id as varchar) as customer_id,
-    cast(anonymous_id as varchar) as anonymous_id,
-    cast(visitor_id as varchar) as visitor_id,
+    cast(event_id as string) as event_id,
+    cast(event_type as string) as event_type,
+    cast(customer_id as string) as customer_id,
+    cast(anonymous_id as string) as anonymous_id,
+    cast(visitor_id as string) as visitor_id,
     -- A session is called by its first event: a name that later sessions cannot change.
-    cast(first_event_id as varchar) as session_id,
-    cast(product_id as varchar) as product_id,
-    cast(url as varchar) as url,
-    cast(referrer as varchar) as referrer,
-    cast(utm_source as varchar) as utm_source,
-    cast(utm_medium as varchar) as utm_medium,
-    cast(utm_campaign as varchar) as utm_campaign,
-    cast(device as varchar) as device,
-    cast(platform as varchar) as platform,
-    cast(properties as varchar) as properties,
+    cast(first_event_id as string) as session_id,
+    cast(product_id as string) as product_id,
+    cast(url as string) as url,
+    cast(referrer as string) as referrer,
+    cast(utm_source as string) as utm_source,
+    cast(utm_medium as string) as utm_medium,
+    cast(utm_campaign as string) as utm_campaign,
+    cast(device as string) as device,
+    cast(platform as string) as platform,
+    cast(properties as string) as properties,
     cast(is_visit as boolean) as is_visit,
     cast(is_identified as boolean) as is_identified,
     cast(is_session_start as boolean) as is_session_start,

@@ -25,8 +25,8 @@ with links as (
 )
 
 select
-    cast(anonymous_id as varchar) as anonymous_id,
-    cast(customer_id as varchar) as customer_id,
+    cast(anonymous_id as string) as anonymous_id,
+    cast(customer_id as string) as customer_id,
     -- Before the first login on a device, its first customer is the best guess.
     cast(
         row_number() over (partition by anonymous_id order by first_event) = 1

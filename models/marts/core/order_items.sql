@@ -75,11 +75,11 @@ converted as (
 )
 
 select
-    cast(converted.order_id as varchar) as order_id,
+    cast(converted.order_id as string) as order_id,
     cast(converted.line_number as bigint) as line_number,
-    cast(converted.customer_id as varchar) as customer_id,
-    cast(converted.product_id as varchar) as product_id,
-    cast(coalesce(products.category, 'unknown') as varchar) as category,
+    cast(converted.customer_id as string) as customer_id,
+    cast(converted.product_id as string) as product_id,
+    cast(coalesce(products.category, 'unknown') as string) as category,
     cast(converted.is_cancelled as boolean) as is_cancelled,
     cast(converted.quantity as decimal(18, 3)) as quantity,
     cast(converted.gross_amount as decimal(18, 2)) as gross_amount,

@@ -70,9 +70,11 @@ numbered as (
             partition by customer_id
             order by ordered_at, order_id
         ) as order_number,
-        ordered_on - lag(ordered_on) over (
-            partition by customer_id
-            order by ordered_at, order_id
+        cast(
+            ordered_on - lag(ordered_on) over (
+                partition by customer_id
+                order by ordered_at, order_id
+            ) as integer
         ) as days_since_previous_order
     from {{ ref('priced_orders') }}
     where
@@ -83,12 +85,12 @@ numbered as (
 )
 
 select
-    cast(orders.order_id as varchar) as order_id,
-    cast(orders.customer_id as varchar) as customer_id,
-    cast(orders.status as varchar) as status,
-    cast(orders.sales_channel as varchar) as sales_channel,
-    cast(orders.coupon_code as varchar) as coupon_code,
-    cast(orders.currency as varchar) as currency,
+    cast(orders.order_id as string) as order_id,
+    cast(orders.customer_id as string) as customer_id,
+    cast(orders.status as string) as status,
+    cast(orders.sales_channel as string) as sales_channel,
+    cast(orders.coupon_code as string) as coupon_code,
+    cast(orders.currency as string) as currency,
     cast(orders.customer_id is null as boolean) as is_guest,
     cast(orders.is_cancelled as boolean) as is_cancelled,
     cast(coalesce(numbered.order_number = 1, false) as boolean) as is_first_order,

@@ -27,11 +27,11 @@ buyers as (
 )
 
 select
-    cast(ids.product_id as varchar) as product_id,
-    cast(catalogue.name as varchar) as name,
-    cast(coalesce(catalogue.category, 'unknown') as varchar) as category,
-    cast(catalogue.brand as varchar) as brand,
-    cast(catalogue.description as varchar) as description,
+    cast(ids.product_id as string) as product_id,
+    cast(catalogue.name as string) as name,
+    cast(coalesce(catalogue.category, 'unknown') as string) as category,
+    cast(catalogue.brand as string) as brand,
+    cast(catalogue.description as string) as description,
     cast(catalogue.product_id is not null as boolean) as is_in_catalogue,
     cast(catalogue.price as decimal(18, 2)) as price,
     cast(catalogue.unit_cost as decimal(18, 2)) as unit_cost,

@@ -54,8 +54,8 @@ last_orders as (
 )
 
 select
-    cast(refunds.refund_id as varchar) as refund_id,
-    cast(refunds.order_id as varchar) as order_id,
+    cast(refunds.refund_id as string) as refund_id,
+    cast(refunds.order_id as string) as order_id,
     cast(refunds.line_number as bigint) as line_number,
     -- A guest's order stays a guest's, whoever the refund names.
     cast(
@@ -63,10 +63,10 @@ select
             when orders.order_id is null then refunds.customer_id else
                 orders.customer_id
         end
-        as varchar
+        as string
     ) as customer_id,
-    cast(refunds.product_id as varchar) as product_id,
-    cast(refunds.reason as varchar) as reason,
+    cast(refunds.product_id as string) as product_id,
+    cast(refunds.reason as string) as reason,
     -- A cancelled order earned nothing that could be given back.
     cast(coalesce(orders.status, '') = 'cancelled' as boolean) as is_order_cancelled,
     cast(refunds.quantity as decimal(18, 3)) as quantity,

@@ -13,7 +13,7 @@ with summed as (
         max(occurred_at) as ended_at,
         max(known_at) as known_at,
         max(url) filter (where is_session_start) as entry_url,
-        max_by(url, (occurred_at, event_id)) as exit_url,
+        max_by(url, (occurred_at, event_id)) filter (where url is not null) as exit_url,
         max(event_type) filter (where is_session_start) as entry_event_type,
         max(lower(referrer)) filter (where is_session_start) as referrer,
         max(lower(utm_source)) filter (where is_session_start) as utm_source,
@@ -37,9 +37,9 @@ with summed as (
 )
 
 select
-    cast(summed.session_id as varchar) as session_id,
-    cast(summed.visitor_id as varchar) as visitor_id,
-    cast(summed.customer_id as varchar) as customer_id,
+    cast(summed.session_id as string) as session_id,
+    cast(summed.visitor_id as string) as visitor_id,
+    cast(summed.customer_id as string) as customer_id,
     cast(
         case
             when summed.utm_medium in ('email', 'newsletter') then 'email'
@@ -55,28 +55,27 @@ select
             when summed.utm_medium is not null then 'other'
             when summed.referrer is null then 'direct'
             when
-                regexp_matches(
-                    summed.referrer,
-                    '(google|bing|baidu|duckduckgo|yahoo|ecosia)[.]'
-                )
+                {{ perennial.matches(
+                    'summed.referrer', '(google|bing|baidu|duckduckgo|yahoo|ecosia)[.]'
+                ) }}
                 then 'organic'
             when
-                regexp_matches(
-                    summed.referrer,
+                {{ perennial.matches(
+                    'summed.referrer',
                     '(facebook|instagram|tiktok|weibo|twitter|pinterest|youtube)[.]'
-                )
+                ) }}
                 then 'social'
             else 'referral'
         end
-        as varchar
+        as string
     ) as channel,
-    cast(summed.utm_source as varchar) as utm_source,
-    cast(summed.utm_campaign as varchar) as utm_campaign,
-    cast(summed.device as varchar) as device,
-    cast(summed.platform as varchar) as platform,
-    cast(summed.entry_event_type as varchar) as entry_event_type,
-    cast(summed.entry_url as varchar) as entry_url,
-    cast(summed.exit_url as varchar) as exit_url,
+    cast(summed.utm_source as string) as utm_source,
+    cast(summed.utm_campaign as string) as utm_campaign,
+    cast(summed.device as string) as device,
+    cast(summed.platform as string) as platform,
+    cast(summed.entry_event_type as string) as entry_event_type,
+    cast(summed.entry_url as string) as entry_url,
+    cast(summed.exit_url as string) as exit_url,
     cast(summed.has_login as boolean) as has_login,
     cast(summed.n_purchases > 0 as boolean) as has_purchase,
     cast(summed.n_events = 1 as boolean) as is_bounce,

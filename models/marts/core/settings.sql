@@ -1,7 +1,7 @@
 {#- The settings that this warehouse was built with, so that a reader of a number can know. -#}
 {%- for name in perennial.settings_catalogue() if name != 'raw_path' %}
 select
-    cast('{{ name }}' as varchar) as name,
+    cast('{{ name }}' as string) as name,
     cast(
         {%- if name == 'as_of' %}
         (select max(as_of) from {{ ref('clock') }})
@@ -12,7 +12,7 @@ select
         {%- else %}
         '{{ (value | string) | replace("'", "''") }}'
         {%- endif %}
-        {%- endif %} as varchar
+        {%- endif %} as string
     ) as value
 {{ 'union all' if not loop.last }}
 {%- endfor %}

@@ -36,14 +36,16 @@ cohorts as (
 ),
 
 history as (
-    select coalesce(max(clock.as_of_on - customers.first_ordered_on), 0) as n_days
+    select
+        coalesce(max(cast(clock.as_of_on - customers.first_ordered_on as integer)), 0)
+            as n_days
     from customers
     cross join {{ ref('clock') }} as clock
 ),
 
 -- Enough for the oldest cohort in the finest grain, which is the week.
 period_numbers as (
-    {{ perennial.numbers(0, '(select n_days // 7 + 1 from history)') }}
+    {{ perennial.numbers(0, '(select cast(floor(n_days / 7) as bigint) + 1 from history)') }}
 ),
 
 -- Every period from the cohort's own to the one that as_of lies in, bought in or not.
@@ -91,9 +93,9 @@ counted as (
 )
 
 select
-    cast(grain as varchar) as grain,
-    cast(segment_type as varchar) as segment_type,
-    cast(segment as varchar) as segment,
+    cast(grain as string) as grain,
+    cast(segment_type as string) as segment_type,
+    cast(segment as string) as segment,
     cast(cohort_start_on as date) as cohort_start_on,
     cast(period_number as bigint) as period_number,
     cast(period_start_on as date) as period_start_on,

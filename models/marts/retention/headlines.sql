@@ -46,7 +46,8 @@ order_figures as (
     select
         moments.moment,
         count(distinct orders.customer_id) as active_customers,
-        avg(orders.net_amount) as average_order,
+        sum(orders.net_amount) / cast(nullif(count(orders.net_amount), 0) as double)
+            as average_order,
         -- No order is no revenue; an order without an exchange rate leaves no figure.
         case
             when count(orders.order_id) = count(orders.net_amount)
@@ -153,12 +154,12 @@ by_moment as (
 {% for figure, label, unit, explanation in figures -%}
 select
     cast({{ loop.index }} as integer) as figure_number,
-    cast('{{ figure }}' as varchar) as figure,
-    cast('{{ label }}' as varchar) as label,
-    cast('{{ unit }}' as varchar) as unit,
+    cast('{{ figure }}' as string) as figure,
+    cast('{{ label }}' as string) as label,
+    cast('{{ unit }}' as string) as unit,
     cast((select {{ figure }} from by_moment where moment = 'now') as double) as value,
     cast((select {{ figure }} from by_moment where moment = 'before') as double)
         as previous_value,
-    cast('{{ explanation }}' as varchar) as explanation
+    cast('{{ explanation }}' as string) as explanation
 {{ 'union all' if not loop.last }}
 {% endfor %}

@@ -2,7 +2,7 @@
 with buyers as (
     select
         customers.customer_id,
-        clock.as_of_on - customers.last_ordered_on as recency_days,
+        cast(clock.as_of_on - customers.last_ordered_on as integer) as recency_days,
         customers.n_orders as frequency,
         customers.revenue_amount as monetary_amount
     from {{ ref('customers') }} as customers
@@ -62,8 +62,8 @@ oriented as (
 )
 
 select
-    cast(oriented.customer_id as varchar) as customer_id,
-    cast(segments.segment as varchar) as segment,
+    cast(oriented.customer_id as string) as customer_id,
+    cast(segments.segment as string) as segment,
     cast(oriented.recency_score as integer) as recency_score,
     cast(oriented.frequency_score as integer) as frequency_score,
     cast(oriented.monetary_score as integer) as monetary_score,
@@ -72,7 +72,8 @@ select
             oriented.recency_score * {{ weights.recency }}
             + oriented.frequency_score * {{ weights.frequency }}
             + oriented.monetary_score * {{ weights.monetary }}
-        ) / {{ (weights.recency + weights.frequency + weights.monetary) | float }}
+        )
+        / cast({{ weights.recency + weights.frequency + weights.monetary }} as double)
         as double
     ) as weighted_score,
     cast(oriented.recency_days as bigint) as recency_days,

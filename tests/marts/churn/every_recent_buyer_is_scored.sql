@@ -5,4 +5,4 @@ left join {{ ref('churn_scores') }} as scores
     on features.customer_id = scores.customer_id
 where
     scores.customer_id is null
-    and exists (select 1 from {{ ref('churn_model_evaluation') }} where is_champion)
+    and exists (select 1 from {{ ref('churn_weights') }})

@@ -1,3 +1,4 @@
+{{ config(enabled=target.type != 'spark') }}
 -- Nobody can foretell customers this well. An AUC near 1 means that a feature knows the future.
 select
     model_name,

@@ -1,3 +1,4 @@
+{{ config(enabled=target.type != 'spark') }}
 -- The labels of the newest snapshot in the training must be known when the test begins.
 select
     model_name,

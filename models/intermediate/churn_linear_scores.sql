@@ -1,0 +1,44 @@
+-- The logistic regression as a sum, for engines that cannot run Python.
+{%- set features = perennial.churn_feature_names() %}
+with weights as (
+    select
+        {%- for feature in ['intercept'] + features %}
+        max(weight) filter (where feature = '{{ feature }}') as {{ feature }}_weight,
+        max(fill_value) filter (where feature = '{{ feature }}') as {{ feature }}_fill,
+        max(weight_if_missing) filter (where feature = '{{ feature }}')
+            as {{ feature }}_missing{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ ref('churn_weights') }}
+),
+
+summed as (
+    select
+        customers.customer_id,
+        customers.snapshot_at,
+        customers.horizon_days,
+        weights.intercept_weight
+        {%- for feature in features %}
+        -- Counts, days and amounts weigh on a logarithmic scale.
+        + coalesce(
+            weights.{{ feature }}_weight
+            * sign(customers.{{ feature }}) * ln(1 + abs(customers.{{ feature }})),
+            weights.{{ feature }}_weight * weights.{{ feature }}_fill
+            + weights.{{ feature }}_missing
+        )
+        {%- endfor %} as log_odds
+    from {{ ref('churn_features_today') }} as customers
+    cross join weights
+    where weights.intercept_weight is not null
+)
+
+select
+    customer_id,
+    snapshot_at as scored_at,
+    'logistic_regression' as model_name,
+    horizon_days,
+    1 / (1 + exp(-log_odds)) as churn_probability,
+    -- Reasons are told by Python.
+    cast(null as string) as reason_1,
+    cast(null as string) as reason_2,
+    cast(null as string) as reason_3
+from summed
