@@ -29,7 +29,7 @@ build: install $(if $(filter complete_journey,$(SHOP)),$(if $(RAW),,complete-jou
 	@$(BIN)/perennial build $(BUILD_ARGS)
 
 .PHONY: test
-test: lint test-build ## everything that CI runs: lint, a build with all data tests, pytest
+test: lint test-build $(if $(shell command -v java),install-spark) ## everything that CI runs: lint, a build with all data tests, pytest
 	@PERENNIAL_TEST_WAREHOUSES=target/test $(BIN)/python -m pytest -n 2
 
 # The demo, with every data test and unit test; the linter of SQL and pytest look at it too.
@@ -74,6 +74,10 @@ demo-seeds: install ## make the demo shop in seeds/demo anew
 sequences: install-dev ## random lives of a shop: increments against builds from nothing (N=100)
 	@$(BIN)/python tests/python/sequences.py --n $(or $(N),100) $(if $(SEED),--seed $(SEED))
 
+.PHONY: spark
+spark: install install-spark ## the demo on Apache Spark, and every table compared with DuckDB's
+	@$(BIN)/python integration_tests/spark/both_engines.py
+
 .PHONY: bench-churn
 bench-churn: install ## churn models against the best that can be known, on simulated shops
 	@$(BIN)/python benchmarks/churn.py
@@ -83,6 +87,9 @@ install: $(VENV)/.installed ## the virtual environment, with pinned packages
 
 .PHONY: install-dev
 install-dev: $(VENV)/.installed-dev ## the same with what the tests need
+
+.PHONY: install-spark
+install-spark: .venv-spark/.installed ## Apache Spark and its dbt adapter, in an environment of their own (needs Java 17)
 
 .PHONY: complete-journey-data
 complete-journey-data: install
@@ -106,6 +113,14 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.venv-spark/.installed: requirements-spark.txt
+	@command -v java > /dev/null || test -n "$$JAVA_HOME" \
+		|| { echo "Spark needs Java 17 or later, and there is no java here; install it and try again." >&2; exit 1; }
+	@echo "Installing Spark into .venv-spark (some 500 MB to load) …"
+	@$(PYTHON) -m venv .venv-spark
+	@.venv-spark/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-spark.txt
 	@touch $@
 
 .DEFAULT:

@@ -4,7 +4,8 @@ with deciles as (
         risk_decile,
         count(*) as n_customers,
         count_if(is_churned) as n_churned,
-        avg({{ perennial.exact('churn_probability') }}) as mean_probability
+        cast(sum({{ perennial.exact('churn_probability') }}) as double)
+        / count(*) as mean_probability
     from {{ ref('churn_test_predictions') }}
     group by all
 ),

@@ -21,13 +21,17 @@ scored as (
         / nullif(count_if(is_churned) * cast(count_if(not is_churned) as double), 0)
             as roc_auc,
         -- Decimals add up to the same in any order of the rows; floats do not.
-        avg({{ perennial.exact(
-            'power(churn_probability - cast(is_churned as integer), 2)'
-        ) }}) as brier_score,
-        -avg({{ perennial.exact(
-            'ln(greatest(case when is_churned then churn_probability'
-            ~ ' else 1 - churn_probability end, 1e-15))'
-        ) }}) as log_loss
+        cast(
+            sum({{ perennial.exact(
+                'power(churn_probability - cast(is_churned as integer), 2)'
+            ) }}) as double
+        ) / count(*) as brier_score,
+        -cast(
+            sum({{ perennial.exact(
+                'ln(greatest(case when is_churned then churn_probability'
+                ~ ' else 1 - churn_probability end, 1e-15))'
+            ) }}) as double
+        ) / count(*) as log_loss
     from ranked
     group by all
 ),
