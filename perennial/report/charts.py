@@ -251,10 +251,12 @@ def feed(days: pl.DataFrame) -> Spec:
         y=alt.Y("low:Q", title=None), y2="high:Q"
     )
     line = base.mark_line(**STYLES["line"]).encode(y=y)
-    anomalies = (
-        base.transform_filter("datum.is_anomaly").mark_point(**STYLES["anomaly"]).encode(y=y)
-    )
-    return _finish(alt.layer(band, line, anomalies), 180)
+    layers = [band, line]
+    # Without any, their axis would have no extent.
+    if days["is_anomaly"].any():
+        odd = base.transform_filter("datum.is_anomaly").mark_point(**STYLES["anomaly"])
+        layers.append(odd.encode(y=y))
+    return _finish(alt.layer(*layers), 180)
 
 
 def _with_room(deciles: pl.DataFrame, top: float) -> pl.DataFrame:
