@@ -245,10 +245,14 @@ def describe_builds(connection: duckdb.DuckDBPyConnection, n_builds: int) -> lis
             runs.command,
             runs.status,
             epoch(runs.ended_at - runs.started_at) as seconds,
-            count_if(results.kind = 'model' and results.status = 'success') as n_models,
-            count_if(results.made = 'increment') as n_increments,
-            count_if(results.kind in ('test', 'unit_test') and results.status = 'pass') as n_passed,
-            count_if(results.status in ('error', 'fail', 'runtime error')) as n_failed,
+            count(*) filter (results.kind = 'model' and results.status = 'success') as n_models,
+            count(*) filter (results.made = 'increment') as n_increments,
+            count(*) filter (
+                results.kind in ('test', 'unit_test') and results.status = 'pass'
+            ) as n_passed,
+            count(*) filter (
+                results.status in ('error', 'fail', 'runtime error')
+            ) as n_failed,
             arg_max(results.node, results.seconds) filter (results.kind = 'model') as slowest,
             max(results.seconds) filter (results.kind = 'model') as slowest_seconds
         from monitoring.runs as runs

@@ -122,7 +122,9 @@ Arguments:
     column in which most did; null where it was made in full. -#}
 {% macro changed_keys_of_run(name) -%}
     (
-        select case when count_if(followed is null) = 0 then coalesce(max(n_changed), 0) end
+        select case
+            when count(*) filter (where followed is null) = 0 then coalesce(max(n_changed), 0)
+        end
         from (
             select
                 followed,
