@@ -57,6 +57,10 @@ report: install ## write the report from a warehouse that is already built
 publish: install ## make a release of the marts for readers ([TO=<folder>] [KEEP=5] [PARQUET=1])
 	@$(BIN)/perennial publish $(PUBLISH_ARGS)
 
+.PHONY: monitor
+monitor: install ## the last builds and what is wrong with the data; fails where something is
+	@$(BIN)/perennial monitor --shop $(SHOP) $(if $(WAREHOUSE),--warehouse "$$WAREHOUSE")
+
 .PHONY: docs
 docs: install ## dbt's docs site of one shop, into target/<shop>
 	@$(DBT) docs generate --static --target-path target/$(SHOP)

@@ -22,6 +22,9 @@ SHOPS = ["demo", "files", "tables", "models", "online_retail", "complete_journey
 # A warehouse of the demo takes 60 MB; below this a build would end half way.
 MIN_FREE_BYTES = 500_000_000
 
+# More would bury what the build says otherwise; `perennial monitor` prints them all.
+ALERTS_TOLD = 5
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `perennial build`; what is not given comes from PERENNIAL_<NAME>."""
@@ -47,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="report page (default: %(default)s)",
     )
     parser.add_argument("--no-report", action="store_true", help="stop after the warehouse")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with 1 where the data raise an alert of severity error",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     if args.no_report:
         print(f"\nWarehouse  {warehouse}")
-        return 0
+        return tell_alerts(warehouse, args.strict)
 
     from perennial.report import write_report
 
@@ -94,7 +102,28 @@ def run(args: argparse.Namespace) -> int:
         f'  {sys.executable} -c "import duckdb; duckdb.connect('
         f"'{warehouse}', read_only=True).sql('from marts.cohort_retention').show()\""
     )
-    return 0
+    return tell_alerts(warehouse, args.strict)
+
+
+def tell_alerts(warehouse: Path, strict: bool) -> int:
+    """Name what the data of a green build give cause to look at; return the exit code.
+
+    An alert is no failure of the build: the marts are right about what came in. So it is 0, and
+    1 for an error only if `strict`.
+    """
+    from perennial.monitor import ERROR, alerts_of
+
+    alerts = alerts_of(warehouse)
+    if alerts:
+        print("\nThe build is green, but look at this:")
+        for alert in alerts[:ALERTS_TOLD]:
+            print(f"  {alert}")
+        more = len(alerts) - ALERTS_TOLD
+        print(
+            f"{f'and {more} more. ' if more > 0 else ''}"
+            f"All of it: perennial monitor --warehouse {warehouse}"
+        )
+    return int(strict and any(alert.severity == ERROR for alert in alerts))
 
 
 def find_project() -> Path:

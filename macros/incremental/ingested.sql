@@ -19,7 +19,9 @@ Arguments:
 {%- set rules = perennial.contract(table) -%}
 {%- set moments = ['ingested_at'] if 'ingested_at' in rules.columns else [] -%}
 {%- if 'ingested_at' not in found -%}
-    {%- for column in rules.columns.values() if column.config.meta.happened and column.name in found -%}
+    {#- A table that the shop does not have has no columns, and no rows that need an hour. -#}
+    {%- for column in rules.columns.values()
+        if column.config.meta.happened and (column.name in found or not found) -%}
         {%- do moments.insert(loop.index0, column.name) -%}
     {%- endfor -%}
 {%- endif -%}

@@ -25,6 +25,9 @@
         'churn_snapshots': {'type': 'integer', 'default': 24, 'min': 1, 'max': 1000},
         'churn_training_customers': {'type': 'integer', 'default': 20000, 'min': 1,
             'max': 10000000},
+        'monitor_z': {'type': 'number', 'default': 4.5, 'min': 1, 'max': 1000},
+        'monitor_days': {'type': 'integer', 'default': 3, 'min': 1, 'max': 365},
+        'monitor_drift': {'type': 'number', 'default': 0.25, 'min': 0, 'max': 100},
     }) %}
 {% endmacro %}
 

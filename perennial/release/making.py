@@ -111,6 +111,7 @@ def write_release(
         name = quoted(table)
         connection.execute(f"create table {MADE}.marts.{name} as from {WAREHOUSE}.marts.{name}")
     _write_manifest_tables(connection, manifest)
+    _copy_run_log(connection)
     # Everything goes into the one file: a reader who may not write cannot use a log beside it.
     connection.execute(f"checkpoint {MADE}")
     connection.execute(f"detach {MADE}")
@@ -124,6 +125,25 @@ def write_release(
             )
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (place / MANIFEST).write_text(text, "utf-8")
+
+
+def _copy_run_log(connection: duckdb.DuckDBPyConnection) -> None:
+    """Put the run log beside the marts, where there is one.
+
+    It is no part of the fingerprint: a build that changes no mart makes no release.
+    """
+    tables = connection.execute(
+        "select table_name from duckdb_tables() "
+        "where database_name = ? and schema_name = 'monitoring' order by table_name",
+        [WAREHOUSE],
+    ).fetchall()
+    if tables:
+        connection.execute(f"create schema {MADE}.monitoring")
+    for (table,) in tables:
+        connection.execute(
+            f"create table {MADE}.monitoring.{quoted(table)} "
+            f"as from {WAREHOUSE}.monitoring.{quoted(table)}"
+        )
 
 
 def _write_manifest_tables(connection: duckdb.DuckDBPyConnection, manifest: dict) -> None:

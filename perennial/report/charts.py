@@ -53,6 +53,15 @@ STYLES = {
     },
     "observed": {"fill": "var(--first)", "stroke": "var(--surface)", "size": 80, "opacity": 1},
     "reference": {"stroke": "var(--ink-soft)", "strokeWidth": 1.5, "strokeDash": [5, 4]},
+    "band": {"fill": "var(--first)", "fillOpacity": 0.15},
+    "line": {"stroke": "var(--first)", "strokeWidth": 1.75},
+    "anomaly": {
+        "fill": "var(--second-fill)",
+        "stroke": "var(--second)",
+        "strokeWidth": 2,
+        "size": 70,
+        "opacity": 1,
+    },
     "number": {"fill": "var(--ink)", "fontSize": 12},
     "small": {"fill": "var(--ink)", "fontSize": 11},
 }
@@ -213,6 +222,41 @@ def quarantine(refused: pl.DataFrame) -> Spec:
         x=alt.X("n_rows:Q"), text="rows_text:N"
     )
     return _finish(alt.layer(bars, names, numbers), 44 * rows.height)
+
+
+def feed(days: pl.DataFrame) -> Spec:
+    """Rows per day of one table, the band that was expected, and the days outside it."""
+    days = days.with_columns(pl.col("day_on").cast(pl.String))
+    base = alt.Chart(days).encode(
+        x=alt.X(
+            "day_on:T",
+            title=None,
+            axis=alt.Axis(format="%-d %b", tickCount=5, grid=False, labelOverlap=True),
+        ),
+        tooltip=[
+            alt.Tooltip("day_on:T", title="Day", format="%-d %B %Y"),
+            alt.Tooltip("value:Q", title="Rows", format=","),
+            alt.Tooltip("expected_value:Q", title="Expected", format=",.0f"),
+            alt.Tooltip("low:Q", title="Band from", format=",.0f"),
+            alt.Tooltip("high:Q", title="Band to", format=",.0f"),
+        ],
+    )
+    y = alt.Y(
+        "value:Q",
+        title=None,
+        scale=alt.Scale(domainMin=0),
+        axis=alt.Axis(format=",.0f", tickCount=4),
+    )
+    band = base.mark_area(**STYLES["band"], interpolate="step").encode(
+        y=alt.Y("low:Q", title=None), y2="high:Q"
+    )
+    line = base.mark_line(**STYLES["line"]).encode(y=y)
+    layers = [band, line]
+    # Without any, their axis would have no extent.
+    if days["is_anomaly"].any():
+        odd = base.transform_filter("datum.is_anomaly").mark_point(**STYLES["anomaly"])
+        layers.append(odd.encode(y=y))
+    return _finish(alt.layer(*layers), 180)
 
 
 def _with_room(deciles: pl.DataFrame, top: float) -> pl.DataFrame:

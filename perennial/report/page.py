@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from perennial import __version__
+from perennial.checks import sentence
 from perennial.report import charts, formatting, queries
 from perennial.report.formatting import share
 from perennial.report.queries import Marts, NothingToShow
@@ -38,6 +39,7 @@ def render_page(marts: Marts, warehouse_name: str) -> str:
         "churn": _section(churn, marts),
         "pairs": _section(pairs, marts),
         "quality": _section(quality, marts),
+        "health": _section(health, marts),
     }
     specs = {}
     for section in sections.values():
@@ -393,6 +395,118 @@ def quality(marts: Marts) -> Context:
         )
         + ".",
         "charts": {"chart-quality": charts.quarantine(refused)} if n_refused else {},
+    }
+
+
+def health(marts: Marts) -> Context:
+    """Whether the data came as usual, and what the last build took."""
+    checks = queries.data_checks(marts)
+    alerts = checks.filter("is_alert")
+    feeds = _section(_feeds, marts)
+    return {
+        "n_checks": formatting.count(checks.height),
+        "n_alerts": alerts.height,
+        "alerts": [
+            {
+                "severity": row["severity"],
+                "check": row["check_name"],
+                "table": words(row["table_name"]),
+                "sentence": sentence(
+                    row["check_name"],
+                    words(row["subject"]),
+                    row["span_days"],
+                    row["checked_on"],
+                    row["value"],
+                    row["expected_value"],
+                    row["threshold"],
+                ),
+            }
+            for row in alerts.iter_rows(named=True)
+        ],
+        "feeds": feeds,
+        "freshness": _section(_freshness, marts),
+        "drift": _section(_drift, marts),
+        "build": _section(_last_build, marts),
+        "charts": feeds.get("charts", {}),
+    }
+
+
+def _feeds(marts: Marts) -> Context:
+    frame = queries.feed_volumes(marts)
+    tables, specs = [], {}
+    for (name,), days in frame.group_by("table_name", maintain_order=True):
+        chart = f"chart-feed-{name.replace('_', '-')}"
+        specs[chart] = charts.feed(days)
+        odd = days.filter("is_anomaly")["day_on"].to_list()
+        tables.append(
+            {
+                "name": words(name),
+                "chart": chart,
+                "summary": f"Line chart of the rows of {words(name)} per day, from "
+                f"{formatting.day(days['day_on'][0])} to {formatting.day(days['day_on'][-1])}; "
+                + (
+                    f"outside the expected band on {', '.join(map(formatting.day, odd))}."
+                    if odd
+                    else "never outside the expected band."
+                ),
+            }
+        )
+    return {"tables": tables, "n_days": queries.FEED_DAYS_SHOWN, "charts": specs}
+
+
+def _freshness(marts: Marts) -> Context:
+    return {
+        "rows": [
+            {
+                "table": words(row["table_name"]),
+                "last_on": formatting.day(row["last_on"]),
+                "silent": formatting.count(row["silent_days"]),
+                "usual": formatting.count(row["usual_silent_days"]),
+                "allowed": formatting.count(row["allowed_silent_days"]),
+                "status": _verdict(row["is_judged"], row["is_stale"], "silent for too long"),
+            }
+            for row in queries.feed_freshness(marts).iter_rows(named=True)
+        ]
+    }
+
+
+def _drift(marts: Marts) -> Context:
+    return {
+        "rows": [
+            {
+                "feature": words(row["feature"]),
+                "n_today": formatting.count(row["n_today"]),
+                "psi": formatting.number(row["psi"], 3),
+                "by_chance": formatting.number(row["psi_by_chance"], 3),
+                "usual": formatting.number(row["usual_psi"], 3),
+                "status": _verdict(row["is_judged"], row["is_drifted"], "drifted"),
+            }
+            for row in queries.feature_drift(marts).iter_rows(named=True)
+        ]
+    }
+
+
+def _verdict(is_judged: bool, is_bad: bool, bad: str) -> str:
+    return bad if is_bad else "as usual" if is_judged else "not judged"
+
+
+def _last_build(marts: Marts) -> Context:
+    frame = queries.slowest_models(marts)
+    return {
+        "started_at": formatting.moment(str(frame["started_at"][0])[:16]),
+        "status": frame["status"][0],
+        "n_models": formatting.count(frame["n_models"][0]),
+        "seconds": formatting.count(frame["total_seconds"][0]),
+        "rows": [
+            {
+                "model": row["node"],
+                "seconds": formatting.number(row["seconds"], 1),
+                "made": row["made"] or "not made",
+                "n_rows": formatting.count(row["n_rows"]),
+                "n_changed": formatting.count(row["n_changed_keys"]),
+            }
+            for row in frame.iter_rows(named=True)
+        ],
     }
 
 

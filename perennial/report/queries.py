@@ -35,12 +35,27 @@ COLUMNS = {
         "products": "product_id name",
         "data_quality": "table_name outcome n_rows",
         "settings": "name value",
+        "data_checks": "check_name severity table_name subject span_days checked_on value "
+        "expected_value score threshold is_alert",
+        "feed_days": "table_name measure span_days day_on value expected_value expected_low "
+        "expected_high is_anomaly",
+        "feed_freshness": "table_name last_on silent_days usual_silent_days allowed_silent_days "
+        "is_judged is_stale",
+        "feature_drift": "feature n_today psi psi_by_chance usual_psi is_judged is_drifted",
+        "run_results": "invocation_id node kind status seconds made n_rows n_changed_keys",
+        "runs": "invocation_id started_at status",
     }.items()
 }
+
+# The run log, which is no mart: a failed first build leaves it too.
+RUN_LOG = {"runs", "run_results"}
 
 MONTHS_SHOWN = 13
 PAIRS_SHOWN = 10
 REASONS_SHOWN = 5
+FEEDS_SHOWN = 4
+FEED_DAYS_SHOWN = 90
+MODELS_SHOWN = 8
 
 
 class NothingToShow(Exception):  # noqa: N818 - an answer, not an error
@@ -56,7 +71,7 @@ class Marts:
             """
             select table_name, column_name
             from information_schema.columns
-            where table_catalog = 'warehouse' and table_schema = 'marts'
+            where table_catalog = 'warehouse' and table_schema in ('marts', 'monitoring')
             """
         ).fetchall()
         self.columns: dict[str, set[str]] = {}
@@ -68,13 +83,13 @@ class Marts:
         for table in tables:
             if table not in self.columns:
                 raise NothingToShow(
-                    f"this warehouse has no table marts.{table}; "
+                    f"this warehouse has no table {_named(table)}; "
                     "run “perennial build” and write the report again."
                 )
             lacking = [c for c in COLUMNS[table] if c not in self.columns[table]]
             if lacking:
                 raise NothingToShow(
-                    f"marts.{table} has no column {', '.join(lacking)}; "
+                    f"{_named(table)} has no column {', '.join(lacking)}; "
                     "build the warehouse again with this version of Perennial."
                 )
         frame = self._connection.sql(sql, params=values or None).pl()
@@ -104,7 +119,7 @@ def open_warehouse(path: Path) -> Iterator[Marts]:
         connection.execute("use warehouse")
         connection.execute("set TimeZone = 'UTC'")
         marts = Marts(connection)
-        if not set(marts.columns) & set(COLUMNS):
+        if not set(marts.columns) & (set(COLUMNS) - RUN_LOG):
             raise UserError(f"{path} holds no marts; run “perennial build” on it first.")
         try:
             yield marts
@@ -115,6 +130,10 @@ def open_warehouse(path: Path) -> Iterator[Marts]:
             ) from error
     finally:
         connection.close()
+
+
+def _named(table: str) -> str:
+    return f"{'monitoring' if table in RUN_LOG else 'marts'}.{table}"
 
 
 def _why_not(path: Path, error: duckdb.Error) -> str:
@@ -343,4 +362,122 @@ def data_quality(marts: Marts) -> pl.DataFrame:
         """,
         "data_quality",
         empty="no raw table had any rows.",
+    )
+
+
+def data_checks(marts: Marts) -> pl.DataFrame:
+    """One row per check of the data, alerts first, errors before warnings."""
+    return marts.read(
+        """
+        select *
+        from marts.data_checks
+        order by
+            is_alert desc, severity, score / nullif(threshold, 0) desc nulls last, check_name,
+            table_name, subject, span_days
+        """,
+        "data_checks",
+        empty="the shop is empty.",
+    )
+
+
+def feed_volumes(marts: Marts) -> pl.DataFrame:
+    """Rows per day of the last days, of the tables that get most, with what was expected.
+
+    A day that could not be judged has nulls in `expected_value`, `low` and `high`.
+    """
+    return marts.read(
+        """
+        with days as (
+            select *
+            from marts.feed_days
+            where
+                measure = 'rows'
+                and span_days = 1
+                and day_on > (select max(day_on) from marts.feed_days) - $days
+        ),
+
+        largest as (
+            select
+                table_name,
+                sum(value) as n_rows
+            from days
+            group by all
+            having count_if(value > 0) >= 0.5 * count(*)
+            order by n_rows desc, table_name
+            limit $feeds
+        )
+
+        select
+            days.table_name,
+            days.day_on,
+            days.value,
+            days.expected_value,
+            days.expected_low as low,
+            days.expected_high as high,
+            days.is_anomaly
+        from days
+        inner join largest
+            on days.table_name = largest.table_name
+        order by largest.n_rows desc, days.table_name, days.day_on
+        """,
+        "feed_days",
+        empty="no table has rows on most days.",
+        days=FEED_DAYS_SHOWN,
+        feeds=FEEDS_SHOWN,
+    )
+
+
+def feed_freshness(marts: Marts) -> pl.DataFrame:
+    """One row per dated raw table, the most silent first."""
+    return marts.read(
+        "select * from marts.feed_freshness order by is_stale desc, silent_days desc, table_name",
+        "feed_freshness",
+        empty="no table has had rows before the day of as of.",
+    )
+
+
+def feature_drift(marts: Marts) -> pl.DataFrame:
+    """One row per feature, and one for the scores, the most drifted first."""
+    return marts.read(
+        "select * from marts.feature_drift order by is_drifted desc, psi desc nulls last, feature",
+        "feature_drift",
+        empty="there are no churn features of an earlier moment to compare with.",
+    )
+
+
+def slowest_models(marts: Marts) -> pl.DataFrame:
+    """Return the models that took longest in the last run, with the run's start and whole time."""
+    return marts.read(
+        """
+        with last_run as (
+            select *
+            from monitoring.runs
+            where invocation_id in (
+                select invocation_id from monitoring.run_results where kind = 'model'
+            )
+            order by started_at desc, invocation_id
+            limit 1
+        )
+
+        select
+            last_run.started_at,
+            last_run.status,
+            results.node,
+            results.seconds,
+            results.made,
+            results.n_rows,
+            results.n_changed_keys,
+            count(*) over () as n_models,
+            sum(results.seconds) over () as total_seconds
+        from monitoring.run_results as results
+        inner join last_run
+            on results.invocation_id = last_run.invocation_id
+        where results.kind = 'model'
+        order by results.seconds desc, results.node
+        limit $models
+        """,
+        "runs",
+        "run_results",
+        empty="no build has been written down.",
+        models=MODELS_SHOWN,
     )

@@ -32,7 +32,9 @@ WITHOUT_UNIT_TEST = {
 # Models without a key test of their own, and why.
 WITHOUT_KEY_TEST: dict[str, str] = {}
 
-SUBJECTS = ["retention", "value", "affinity", "churn", "voice", "campaigns", "activation"]
+SUBJECTS = [
+    "retention", "value", "affinity", "churn", "voice", "campaigns", "activation", "monitoring",
+]  # fmt: skip
 BELOW_SUBJECTS = {"reference", "intermediate", "python", "core"}
 MAY_READ = {
     "raw": {"raw"},
@@ -245,8 +247,8 @@ def test_everything_in_the_warehouse_is_in_the_project(docs, demo):
         " where table_catalog = current_database()"
     )
     # What became of the build dbt cannot write: it ends before that is known. And what the
-    # tracked tables remember of each other.
-    beside = {("build", "verdict")} | {
+    # tracked tables remember of each other, and the run log.
+    beside = {("build", "verdict"), ("monitoring", "runs"), ("monitoring", "run_results")} | {
         ("increments", table) for table in ("changes", "hours", "marks", "runs")
     }
     assert set(found) == {(node["schema"], node["alias"]) for node in nodes} | beside

@@ -21,8 +21,15 @@ from perennial.errors import UserError
 from perennial.report import formatting, write_report
 from perennial.report.page import heat_steps
 
-SECTIONS = ["headlines", "cohorts", "segments", "churn", "pairs", "quality"]
-CHARTS = ["chart-segments", "chart-deciles", "chart-calibration", "chart-quality"]
+SECTIONS = ["headlines", "cohorts", "segments", "churn", "pairs", "quality", "health"]
+CHARTS = [
+    "chart-segments",
+    "chart-deciles",
+    "chart-calibration",
+    "chart-quality",
+    "chart-feed-order-items",
+    "chart-feed-orders",
+]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 NASTY = """</script><script>alert("x")</script> 'quoted' & “büro” 茶杯"""
 
@@ -68,6 +75,29 @@ create table marts.data_quality (
     table_name varchar, outcome varchar, n_rows bigint, share_of_table double
 );
 create table marts.settings (name varchar, value varchar);
+create table marts.data_checks (
+    check_name varchar, severity varchar, table_name varchar, subject varchar, span_days int,
+    checked_on date, value double, expected_value double, score double, threshold double,
+    is_alert boolean
+);
+create table marts.feed_days (
+    table_name varchar, measure varchar, span_days int, day_on date, value double,
+    expected_value double, expected_low double, expected_high double, is_anomaly boolean
+);
+create table marts.feed_freshness (
+    table_name varchar, last_on date, silent_days int, usual_silent_days int,
+    allowed_silent_days int, is_judged boolean, is_stale boolean
+);
+create table marts.feature_drift (
+    feature varchar, n_today bigint, psi double, psi_by_chance double, usual_psi double,
+    is_judged boolean, is_drifted boolean
+);
+create schema monitoring;
+create table monitoring.runs (invocation_id varchar, started_at timestamp, status varchar);
+create table monitoring.run_results (
+    invocation_id varchar, node varchar, kind varchar, status varchar, seconds double,
+    made varchar, n_rows bigint, n_changed_keys bigint
+);
 """
 
 ROWS = """
@@ -125,6 +155,37 @@ insert into marts.data_quality values
 insert into marts.settings values
     ('shop', 'tiny & sons'), ('timezone', 'Europe/Berlin'), ('currency', 'EUR'),
     ('week_start', 'monday'), ('as_of', '2024-04-10 09:30:00');
+insert into marts.data_checks values
+    ('missing rows', 'error', 'order_items', 'rows', 7, date '2024-04-09', 1200, 2400, 9, 4.5,
+     true),
+    ('surplus rows', 'warning', 'orders', 'rows', 1, date '2024-04-08', 90, 30, 6, 4.5, true),
+    ('drift', 'error', 'churn_features_today', 'n_orders', null, date '2024-04-10', .1, .1, .1,
+     .25, false);
+-- The oldest days are not shown, nor is a table that seldom has rows.
+insert into marts.feed_days
+select
+    t.name, 'rows', 1, cast(date '2024-04-09' - cast(n as int) as date),
+    case when t.name = 'reviews' and n % 3 > 0 then 0 else t.size end,
+    case when n < 80 then t.size end, case when n < 80 then .5 * t.size end,
+    case when n < 80 then 2 * t.size end, n = 4 and t.name = 'orders'
+from (values ('orders', 30), ('order_items', 300), ('reviews', 9000)) as t (name, size)
+cross join (select unnest(range(120)) as n);
+insert into marts.feed_freshness values
+    ('orders', date '2024-04-09', 0, 1, 2, true, false),
+    ('ad_spend', date '2024-04-01', 8, 0, 1, true, true),
+    ('reviews', date '2024-04-09', 0, 0, 1, false, false);
+insert into marts.feature_drift values
+    ('n_orders', 500, .61, .05, .02, true, true), ('tenure_days', 500, .3, .05, .28, true, false),
+    ('churn_probability', 500, null, null, null, false, false);
+-- A run of tests alone came after the last build.
+insert into monitoring.runs values
+    ('a', timestamp '2024-04-10 09:00', 'passed'), ('b', timestamp '2024-04-10 10:00', 'failed'),
+    ('c', timestamp '2024-04-10 11:00', 'passed');
+insert into monitoring.run_results values
+    ('a', 'orders', 'model', 'success', 99, 'in full', 1, null),
+    ('b', 'orders', 'model', 'success', 1.25, 'increment', 4321, 17),
+    ('b', 'events', 'model', 'skipped', 0, null, null, null),
+    ('c', 'unique_orders', 'test', 'pass', 5, null, null, null);
 """
 
 
@@ -244,6 +305,28 @@ def test_data_quality_adds_up(page):
     assert "3,000 raw rows came in: 2,990 were staged and 10 (0.3%) were quarantined" in quality
     assert "orders 1,000 990 10 1.0% duplicate 7, missing key 3" in quality
     assert "reviews" not in quality
+
+
+def test_health_says_what_is_unusual(page):
+    health = section_of(page, "health")
+    assert "Of 3 checks of the data, 2 raise an alert." in health
+    said = "order items missing rows 1,200 rows in the 7 days to 2024-04-09, expected 2,400"
+    assert said in health and "orders surplus rows 90 rows on 2024-04-08, expected 30" in health
+    assert health.index("order items missing") < health.index("orders surplus")
+    assert "ad spend 1 April 2024 8 0 1 silent for too long" in health
+    assert "reviews 9 April 2024 0 0 1 not judged" in health
+    assert "n orders 500 0.610 0.050 0.020 drifted" in health
+    assert "tenure days 500 0.300 0.050 0.280 as usual" in health
+    # The last run that made models, not the run of tests after it.
+    assert "The run of 10 April 2024, 10:00 UTC failed; its 2 models took 1 seconds" in health
+    assert "orders 1.2 increment 4,321 17" in health
+    spec = json.loads(re.search(r'id="chart-specs">(.*?)</script>', page, re.S)[1])
+    days = spec["chart-feed-orders"]["data"]["values"]
+    assert len(days) == 90 and sum(day["is_anomaly"] for day in days) == 1
+    summary = (
+        "of orders per day, from 11 January 2024 to 9 April 2024; outside the expected band on 5"
+    )
+    assert summary in page
 
 
 def test_footer_and_title(page):
