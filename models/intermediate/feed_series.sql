@@ -43,9 +43,9 @@ calendar as (
         {{ perennial.add_days('spans.first_on', 'numbers.n') }} as day_on
     from spans
     cross join (
-        {{ perennial.numbers(0, '(select max(as_of_on - first_on) from spans)') }}
+        {{ perennial.numbers(0, '(select max(cast(as_of_on - first_on as integer)) from spans)') }}
     ) as numbers
-    where numbers.n < spans.as_of_on - spans.first_on
+    where numbers.n < cast(spans.as_of_on - spans.first_on as integer)
 ),
 
 -- A day without rows has none: it is no gap.

@@ -34,7 +34,7 @@ DISPATCHED = {
         "var_map", "xxhash64",
     },
 }  # fmt: skip
-# By these, rows may be ordered without `nulls last`: they are keys, or hold no null by their making.
+# Rows may be ordered by these without `nulls last`: keys, and what holds no null by its making.
 NEVER_NULL = {
     "basis", "basket_id", "category", "churn_probability", "customer_id", "event_id", "first_event",
     "frequency", "line_number", "monetary_amount", "occurred_at", "order_id", "ordered_at",

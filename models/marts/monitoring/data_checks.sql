@@ -143,6 +143,8 @@ checks as (
     cross join {{ ref('clock') }} as clock
     where quality.outcome = 'staged' and quality.share_of_table is not null
 
+    {%- if perennial.runs_python() %}
+
     union all
 
     select
@@ -159,13 +161,14 @@ checks as (
         is_drifted as is_alert
     from {{ ref('feature_drift') }}
     where is_judged
+    {%- endif %}
 )
 
 select
-    cast(check_name as varchar) as check_name,
-    cast(severity as varchar) as severity,
-    cast(table_name as varchar) as table_name,
-    cast(subject as varchar) as subject,
+    cast(check_name as string) as check_name,
+    cast(severity as string) as severity,
+    cast(table_name as string) as table_name,
+    cast(subject as string) as subject,
     cast(span_days as integer) as span_days,
     cast(checked_on as date) as checked_on,
     cast(value as double) as value,

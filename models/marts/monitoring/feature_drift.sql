@@ -7,7 +7,7 @@ with drift as (
 )
 
 select
-    cast(feature as varchar) as feature,
+    cast(feature as string) as feature,
     cast(reference_on as date) as reference_on,
     cast(today_on as date) as today_on,
     cast(n_reference as bigint) as n_reference,

@@ -104,8 +104,8 @@ judged as (
 )
 
 select
-    cast(scaled.table_name as varchar) as table_name,
-    cast(scaled.measure as varchar) as measure,
+    cast(scaled.table_name as string) as table_name,
+    cast(scaled.measure as string) as measure,
     cast(scaled.span_days as integer) as span_days,
     cast(scaled.day_on as date) as day_on,
     cast(scaled.n_part as bigint) as n_part,

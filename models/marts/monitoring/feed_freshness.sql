@@ -10,10 +10,12 @@ silences as (
         table_name,
         day_on,
         n_part,
-        day_on - max(case when n_part > 0 then day_on end) over (
-            partition by table_name
-            order by day_on
-            rows between unbounded preceding and current row
+        cast(
+            day_on - max(case when n_part > 0 then day_on end) over (
+                partition by table_name
+                order by day_on
+                rows between unbounded preceding and current row
+            ) as integer
         ) as silent_days
     from days
 ),
@@ -47,7 +49,7 @@ allowed as (
         last_days.*,
         usual.n_history_days,
         usual.usual_silent_days,
-        last_days.judged_until_on - last_days.last_on as silent_days,
+        cast(last_days.judged_until_on - last_days.last_on as integer) as silent_days,
         greatest(1, ceil(1.5 * usual.usual_silent_days)) as allowed_silent_days
     from last_days
     inner join usual
@@ -55,7 +57,7 @@ allowed as (
 )
 
 select
-    cast(table_name as varchar) as table_name,
+    cast(table_name as string) as table_name,
     cast(last_on as date) as last_on,
     cast(judged_until_on as date) as judged_until_on,
     cast(silent_days as integer) as silent_days,
