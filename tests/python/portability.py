@@ -17,7 +17,7 @@ SHARED = {
     "abs", "and", "arg_max", "arg_min", "case", "cast", "ceil", "coalesce", "concat_ws", "count",
     "count_if", "date_trunc", "dense_rank", "exp", "floor", "greatest", "if", "lag", "last_value",
     "lead", "least", "length", "ln", "log", "logical_and", "logical_or", "lower", "max", "md5",
-    "median", "min", "month", "ntile", "nullif", "or", "percentile_disc", "percentile_cont",
+    "median", "min", "minute", "month", "ntile", "nullif", "or", "percentile_disc", "percentile_cont",
     "power", "rank", "repeat", "replace", "round", "row_number", "sign", "split_part", "sqrt",
     "substring", "sum", "timestamp_trunc", "trim", "try_cast", "upper", "year",
 }  # fmt: skip
@@ -36,9 +36,10 @@ DISPATCHED = {
 }  # fmt: skip
 # Rows may be ordered by these without `nulls last`: keys, and what holds no null by its making.
 NEVER_NULL = {
-    "basis", "basket_id", "category", "churn_probability", "customer_id", "event_id", "first_event",
-    "frequency", "line_number", "monetary_amount", "occurred_at", "order_id", "ordered_at",
-    "product_id", "rate_date", "recency_days", "refusal", "risk_decile", "similar_product_id",
+    "basis", "basket_id", "category", "churn_probability", "customer_id", "day_on", "event_id",
+    "first_event", "frequency", "line_number", "measure", "monetary_amount", "occurred_at",
+    "order_id", "ordered_at", "product_id", "rate_date", "recency_days", "refusal", "risk_decile",
+    "silent_days", "similar_product_id", "span_days", "table_name",
 }  # fmt: skip
 
 

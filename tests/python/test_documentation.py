@@ -249,7 +249,7 @@ def test_everything_in_the_warehouse_is_in_the_project(docs, demo):
     # What became of the build dbt cannot write: it ends before that is known. And what the
     # tracked tables remember of each other, and the run log.
     beside = {("build", "verdict"), ("monitoring", "runs"), ("monitoring", "run_results")} | {
-        ("increments", table) for table in ("changes", "hours", "marks", "runs")
+        ("increments", table) for table in ("changes", "loads", "marks", "runs")
     }
     assert set(found) == {(node["schema"], node["alias"]) for node in nodes} | beside
 
