@@ -218,7 +218,9 @@ def preview(place: Place, keys: Keys, forgotten: Forgotten) -> None:
     for line in _count_lines(place, keys, forgotten):
         say(line)
     for release in place.releases:
-        say(f"  release {release.name:<18}{sum(rows_to_erase(release, forgotten).values()):>12,} rows")
+        say(
+            f"  release {release.name:<18}{sum(rows_to_erase(release, forgotten).values()):>12,} rows"
+        )
     for file in place.files:
         if names_people(file.table) and (n_rows := _rows_in_file(file, forgotten)):
             say(f"  {file.path.name:<26}{n_rows:>12,} rows")
@@ -227,7 +229,9 @@ def preview(place: Place, keys: Keys, forgotten: Forgotten) -> None:
 def _rows_in_file(file: RawFile, forgotten: Forgotten) -> int:
     with duckdb.connect(config={"threads": 2}) as connection:
         use_list(connection, forgotten)
-        columns = [row[0] for row in connection.execute(f"describe from {file.relation}").fetchall()]
+        columns = [
+            row[0] for row in connection.execute(f"describe from {file.relation}").fetchall()
+        ]
         return connection.execute(
             f"select count(*) from {file.relation} where {is_left_out(file.table, columns) or 'false'}"
         ).fetchone()[0]

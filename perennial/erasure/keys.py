@@ -191,9 +191,7 @@ def _speaking_rows(evidence: Evidence, table: str, own_key: str) -> set[str]:
     )
 
 
-def _make_raw_view(
-    connection: duckdb.DuckDBPyConnection, table: str, files: list[RawFile]
-) -> None:
+def _make_raw_view(connection: duckdb.DuckDBPyConnection, table: str, files: list[RawFile]) -> None:
     relations = [f"{WAREHOUSE}.staging.checked_{table}", *(file.relation for file in files)]
     parts = []
     for relation in relations:

@@ -69,7 +69,9 @@ def _check_equal(connection: duckdb.DuckDBPyConnection, warehouse: Path) -> None
     if connection.execute(
         f"{views} and not internal except {views} and not internal", [OLD, FRESH]
     ).fetchall():
-        raise UserError(f"the copy of {warehouse} has other views; the warehouse was left as it is.")
+        raise UserError(
+            f"the copy of {warehouse} has other views; the warehouse was left as it is."
+        )
     for schema, table in connection.execute(
         "select schema_name, table_name from duckdb_tables() where database_name = ?", [OLD]
     ).fetchall():
