@@ -1,4 +1,4 @@
-"""The `perennial` command: simulate a shop, build the warehouse, write the report."""
+"""The `perennial` command: simulate a shop, build the warehouse, publish it, forget a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forget a person: take them out of raw files, warehouse and releases, and prove that they are gone."""
+"""Forget a person: take them out of files, warehouse and releases, and prove that they are gone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import jinja2
 
 from perennial import build
 from perennial.contract import ROOT
-from perennial.erasure.files import RawFile, names_people, raw_files, take_out
+from perennial.erasure.files import RawFile, count_rows, names_people, raw_files, take_out
 from perennial.erasure.keys import (
     Evidence,
     count_left_out,
@@ -27,7 +27,7 @@ from perennial.erasure.keys import (
     of_one_piece,
     open_evidence,
 )
-from perennial.erasure.matching import is_distinctive, is_left_out, use_list
+from perennial.erasure.matching import is_distinctive, use_list
 from perennial.erasure.releases import erase_from_releases, rows_to_erase
 from perennial.erasure.rewrite import rewrite
 from perennial.erasure.search import (
@@ -218,23 +218,11 @@ def preview(place: Place, keys: Keys, forgotten: Forgotten) -> None:
     for line in _count_lines(place, keys, forgotten):
         say(line)
     for release in place.releases:
-        say(
-            f"  release {release.name:<18}{sum(rows_to_erase(release, forgotten).values()):>12,} rows"
-        )
+        n_rows = sum(rows_to_erase(release, forgotten).values())
+        say(f"  release {release.name:<18}{n_rows:>12,} rows")
     for file in place.files:
-        if names_people(file.table) and (n_rows := _rows_in_file(file, forgotten)):
+        if names_people(file.table) and (n_rows := count_rows(file, forgotten)):
             say(f"  {file.path.name:<26}{n_rows:>12,} rows")
-
-
-def _rows_in_file(file: RawFile, forgotten: Forgotten) -> int:
-    with duckdb.connect(config={"threads": 2}) as connection:
-        use_list(connection, forgotten)
-        columns = [
-            row[0] for row in connection.execute(f"describe from {file.relation}").fetchall()
-        ]
-        return connection.execute(
-            f"select count(*) from {file.relation} where {is_left_out(file.table, columns) or 'false'}"
-        ).fetchone()[0]
 
 
 def _count_lines(place: Place, keys: Keys, forgotten: Forgotten) -> list[str]:

@@ -95,7 +95,7 @@ def find_known(evidence: Evidence, customers: set[str]) -> set[str]:
 
 
 def find_keys(evidence: Evidence, customers: set[str]) -> Keys:
-    """Return all keys of some customers, by kind; what is shared with somebody else is not theirs."""
+    """Return all keys of some customers, by kind; what others share is not theirs."""
     _make_list(evidence, "persons", customers)
     is_person = "customer_id in (select key from persons)"
     keys: Keys = {"customer": customers}
@@ -143,7 +143,7 @@ def find_keys(evidence: Evidence, customers: set[str]) -> Keys:
 
 
 def count_left_out(evidence: Evidence) -> dict[str, int]:
-    """Return how many rows of each raw table, as last built, hold a key on the connection's list."""
+    """Return how many rows of each raw table, as last built, the connection's list leaves out."""
     counts = {}
     for table in filter(names_people, read_contract()):
         relation = f"{WAREHOUSE}.staging.checked_{table}"

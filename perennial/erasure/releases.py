@@ -99,7 +99,7 @@ def _count(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def _make_views_without(connection: duckdb.DuckDBPyConnection) -> None:
-    """Let the release look like a warehouse that never had the rows, so that it can be published."""
+    """Let the release look like a warehouse that never had the rows: that can be published."""
     connection.execute(f"attach ':memory:' as {WAREHOUSE}; create schema {WAREHOUSE}.marts")
     for table, columns in marts_of(connection, OLD).items():
         condition = holds_forgotten_key(list(columns))
@@ -129,7 +129,7 @@ def _manifest_without(
 
 
 def _earlier_erasures(connection: duckdb.DuckDBPyConnection) -> list[dict]:
-    """Return what the DuckDB file says: the manifest may have been written by a run that was killed."""
+    """Return what the DuckDB file says: a run that was killed may have written the manifest."""
     there = connection.execute(
         "select 1 from duckdb_tables() where database_name = ? and schema_name = 'release' "
         "and table_name = 'erasures'",
