@@ -15,6 +15,7 @@ from pathlib import Path
 
 import duckdb
 import jinja2
+import yaml
 
 from perennial import build
 from perennial.contract import ROOT
@@ -146,6 +147,8 @@ def find_place(args: argparse.Namespace) -> Place:
     ).absolute()
     if not warehouse.is_file():
         raise UserError(f"{warehouse} does not exist; build the warehouse first, or name it.")
+    if args.releases and not Path(args.releases).is_dir():
+        raise UserError(f"--releases {args.releases} is no folder.")
     return Place(
         build.find_project(),
         shop,
@@ -284,17 +287,11 @@ def _build_arguments(
 
     Not as_of: it may have been the last moment in the data, which may now be an earlier one.
     """
-    defaults = _default_settings()
-    recorded = {
-        name: value
-        for name, value in settings.items()
-        if value is not None and name not in ("shop", "as_of") and value != str(defaults.get(name))
-    }
     return argparse.Namespace(
         shop=place.shop,
         raw=str(place.raw) if place.raw else None,
         warehouse=str(place.warehouse),
-        vars=json.dumps(recorded | build.parse_vars(args.vars)),
+        vars=json.dumps(_recorded(settings) | build.parse_vars(args.vars)),
         select=None,
         # They look at the code, which is as it was.
         exclude="test_type:unit",
@@ -304,12 +301,19 @@ def _build_arguments(
     )
 
 
-def _default_settings() -> dict[str, object]:
-    returned: list[dict] = []
+def _recorded(settings: dict[str, str | None]) -> dict[str, object]:
+    """Return the settings that a warehouse was built with, in their types, but for the defaults."""
+    catalogue: list[dict] = []
     environment = jinja2.Environment(extensions=["jinja2.ext.do"])
     text = (ROOT / "macros" / "input" / "settings.sql").read_text("utf-8")
-    environment.from_string(text).make_module({"return": returned.append}).settings_catalogue()
-    return {name: rule["default"] for name, rule in returned[0].items()}
+    environment.from_string(text).make_module({"return": catalogue.append}).settings_catalogue()
+    return {
+        name: value if rule["type"] in ("text", "timestamp") else yaml.safe_load(value)
+        for name, rule in catalogue[0].items()
+        if (value := settings.get(name)) is not None
+        and name not in ("shop", "as_of")
+        and value != str(rule["default"])
+    }
 
 
 def check(place: Place, customers: set[str], keep_files: bool) -> int:
@@ -351,7 +355,8 @@ def prove(place: Place, forgotten: Forgotten, pieces: set[str], keep_files: bool
     findings.append(search_texts(texts, "report, manifests, dbt's files", forgotten))
     files = [release.database for release in place.releases] + texts
     if not has_source_inside:
-        files += [place.warehouse, *place.warehouse.parent.glob(place.warehouse.name + ".wal")]
+        log = place.warehouse.with_name(place.warehouse.name + ".wal")
+        files += [place.warehouse] + ([log] if log.exists() else [])
     if not keep_files:
         files += [file.path for file in place.files]
     findings.append(search_bytes(files, pieces))

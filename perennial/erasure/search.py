@@ -117,7 +117,7 @@ def search_parquet(files: Iterable[Path], place: str, forgotten: Forgotten) -> F
 
 
 def search_texts(files: Iterable[Path], place: str, forgotten: Forgotten) -> Finding:
-    """Search the words of text files, such as pages and logs; what is no text is passed over."""
+    """Search the words of text files, such as pages and logs."""
     finding = Finding(place, "")
     n_files = 0
     for file in files:
