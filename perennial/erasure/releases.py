@@ -108,6 +108,17 @@ def _make_views_without(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(
             f"create view {WAREHOUSE}.marts.{name} as select * from {OLD}.marts.{name} {where}"
         )
+    connection.execute(f"create schema {WAREHOUSE}.monitoring")
+    for (table,) in connection.execute(
+        "select table_name from duckdb_tables() "
+        "where database_name = ? and schema_name = 'monitoring'",
+        [OLD],
+    ).fetchall():
+        # The run log is small, and a release takes tables of it only.
+        name = quoted(table)
+        connection.execute(
+            f"create table {WAREHOUSE}.monitoring.{name} as from {OLD}.monitoring.{name}"
+        )
 
 
 def _manifest_without(

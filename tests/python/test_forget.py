@@ -388,6 +388,8 @@ def test_releases_stay_whole(shop, forgotten):
             assert connection.execute("select fingerprint from release.manifest").fetchone() == (
                 manifest["fingerprint"],
             )
+            log = "select count(*) > 0 from monitoring.runs"
+            assert connection.execute(log).fetchone() == (True,)
             # An aggregate of an old release is what was published.
             kept = "select cast(n_rows as varchar) from release.tables where table_name = 'rfm'"
             assert connection.execute(kept).fetchone() == (
