@@ -8,15 +8,18 @@ VARS ?=
 TO ?=
 KEEP ?=
 PARQUET ?=
+CUSTOMER ?=
+MORE ?=
 BIN = $(VENV)/bin
 
 # What `perennial build` is told; an empty variable is left out.
 BUILD_ARGS = --shop $(SHOP) $(if $(RAW),--raw "$$RAW") $(if $(WAREHOUSE),--warehouse "$$WAREHOUSE") $(if $(VARS),--vars "$$VARS")
 PUBLISH_ARGS = --shop $(SHOP) $(if $(WAREHOUSE),--warehouse "$$WAREHOUSE") $(if $(TO),--to "$$TO") $(if $(KEEP),--keep $(KEEP)) $(if $(PARQUET),--parquet)
+FORGET_ARGS = $(BUILD_ARGS) $(if $(TO),--releases "$$TO") $(MORE)
 # dbt alone, after a build, with the same settings.
 DBT = PERENNIAL_SHOP=$(SHOP) PERENNIAL_RAW="$$RAW" PERENNIAL_WAREHOUSE="$$WAREHOUSE" $(BIN)/dbt
 # By way of the environment: a path may hold a quote.
-export RAW WAREHOUSE VARS TO
+export RAW WAREHOUSE VARS TO CUSTOMER
 export DBT_SEND_ANONYMOUS_USAGE_STATS = false
 
 .PHONY: help
@@ -60,6 +63,12 @@ publish: install ## make a release of the marts for readers ([TO=<folder>] [KEEP
 .PHONY: monitor
 monitor: install ## the last builds and what is wrong with the data; fails where something is
 	@$(BIN)/perennial monitor --shop $(SHOP) $(if $(WAREHOUSE),--warehouse "$$WAREHOUSE")
+
+.PHONY: forget
+forget: install ## take a person out of files, warehouse and releases (CUSTOMER=<id>, or several; MORE=--dry-run)
+	@test -n "$$CUSTOMER" || { echo "Say who: make forget CUSTOMER=<customer_id>" >&2; exit 2; }
+	@set -f; set --; for id in $$CUSTOMER; do set -- "$$@" --customer "$$id"; done; \
+		$(BIN)/perennial forget "$$@" $(FORGET_ARGS)
 
 .PHONY: docs
 docs: install ## dbt's docs site of one shop, into target/<shop>

@@ -1,4 +1,4 @@
-"""The `perennial` command: simulate a shop, build the warehouse, write the report."""
+"""The `perennial` command: simulate a shop, build the warehouse, publish it, forget a person."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from perennial.errors import UserError
 # They are imported when needed, so that `perennial --help` answers at once.
 COMMANDS = {
     "build": ("perennial.build", "build the warehouse and the report"),
+    "forget": ("perennial.forget", "remove a person everywhere, and prove it"),
     "monitor": ("perennial.monitor", "print the last builds and what is wrong with the data"),
     "publish": ("perennial.publish", "make the marts a release that readers can trust"),
     "report": ("perennial.report", "write the report page from a built warehouse"),

@@ -49,6 +49,7 @@ class Column:
     accepted: tuple[str, ...] | None = None
     or_else: tuple[str, ...] = ()
     parent: str | None = None
+    person: str | None = None
 
     @property
     def dtype(self) -> pl.DataType:

@@ -16,6 +16,7 @@ Arguments:
     select 1
 {%- else -%}
 {%- set found = perennial.raw_columns(table, relation) -%}
+{%- set relation = perennial.without_forgotten(table, relation, found) -%}
 {%- set rules = perennial.contract(table) -%}
 {%- set moments = ['ingested_at'] if 'ingested_at' in rules.columns else [] -%}
 {%- if 'ingested_at' not in found -%}

@@ -26,6 +26,7 @@ Arguments:
 {%- else -%}
 {%- set rules = perennial.contract(table) -%}
 {%- set found = perennial.raw_columns(table, relation) -%}
+{%- set relation = perennial.without_forgotten(table, relation, found) -%}
 {%- set columns = rules.columns.values() -%}
 {%- set has_ingested_at = 'ingested_at' in rules.columns -%}
 {%- set key = [] -%}

@@ -13,6 +13,7 @@
     {#- Before anything asks dbt for columns: that opens a transaction, which a hook rolls back. -#}
     {% if flags.WHICH in ['build', 'run'] and perennial.incremental_strategy() != 'none' %}
         {% do perennial.start_increments() %}
+        {% do perennial.load_forgotten() %}
     {% endif %}
     {% set shop = perennial.setting('shop') %}
     {% if shop == 'files' and flags.WHICH in ['build', 'run'] %}
@@ -85,8 +86,9 @@ that cannot be cut into columns are kept in raw.unreadable_lines, which `quarant
             {% endfor %}
             {% set list = '[' ~ quoted | join(', ') ~ ']' %}
             {% if pattern.endswith('.parquet') %}
-                {% do run_query('create view ' ~ target_name ~ ' as select * from read_parquet('
-                    ~ list ~ ', union_by_name = true)') %}
+                {% do run_query('create view ' ~ target_name ~ ' as select * from '
+                    ~ perennial.without_forgotten_of_file(
+                        table, 'read_parquet(' ~ list ~ ', union_by_name = true)')) %}
             {% else %}
                 {% for file in quoted %}
                     {% do perennial.load_csv_file(table, target_name, file, loop.first) %}
@@ -108,13 +110,14 @@ Arguments:
   is_first     make the table; otherwise add to it
 -#}
 {% macro load_csv_file(table, target_name, file, is_first) %}
+    {% set rows = perennial.without_forgotten_of_file(table, 'read_csv(' ~ file
+        ~ ", all_varchar = true, header = true, delim = ',', quote = '\"', escape = '\"'"
+        ~ ', ignore_errors = true, store_rejects = true)') %}
     {% for temporary in ['reject_errors', 'reject_scans', 'raw_file'] %}
         {% do run_query('drop table if exists temp.' ~ temporary) %}
     {% endfor %}
     {% do run_query('create ' ~ ('table ' ~ target_name if is_first else 'temp table raw_file')
-        ~ ' as select * from read_csv(' ~ file ~ ", all_varchar = true, header = true"
-        ~ ", delim = ',', quote = '\"', escape = '\"', ignore_errors = true"
-        ~ ', store_rejects = true)') %}
+        ~ ' as select * from ' ~ rows) %}
     {% if not is_first %}
         {% for column in run_query('describe temp.raw_file').columns[0].values() %}
             {% do run_query('alter table ' ~ target_name ~ ' add column if not exists "'
@@ -125,7 +128,7 @@ Arguments:
     {% do run_query('insert into ' ~ perennial.setting('raw_schema') ~ ".unreadable_lines select '"
         ~ table ~ "', " ~ file ~ ', line, any_value(csv_line)'
         ~ ", string_agg(error_message, '; ' order by column_idx)"
-        ~ ' from reject_errors group by line') %}
+        ~ ' from reject_errors where ' ~ perennial.is_of_nobody_forgotten() ~ ' group by line') %}
 {% endmacro %}
 
 

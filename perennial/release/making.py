@@ -77,13 +77,18 @@ def manifest_of(
         for table, columns in sorted(contract.items())
     }
     return {
-        "fingerprint": hashlib.sha256(json.dumps(tables).encode()).hexdigest(),
+        "fingerprint": fingerprint_of(tables),
         "as_of": settings.get("as_of"),
         "perennial_version": verdict.perennial_version,
         "duckdb_version": verdict.duckdb_version,
         "settings": settings,
         "tables": tables,
     }
+
+
+def fingerprint_of(tables: dict) -> str:
+    """Return the fingerprint of all tables of a manifest together."""
+    return hashlib.sha256(json.dumps(tables).encode()).hexdigest()
 
 
 def with_origin(
@@ -97,6 +102,7 @@ def with_origin(
         "has_parquet": has_parquet,
         **manifest,
         "changes": [change.as_dict() for change in found],
+        "erasures": [],
     }
 
 
@@ -200,6 +206,11 @@ def _write_manifest_tables(connection: duckdb.DuckDBPyConnection, manifest: dict
         "changes (change varchar, table_name varchar, column_name varchar, "
         "type_before varchar, type_after varchar)",
         [tuple(change.values()) for change in manifest["changes"]],
+    )
+    _create_and_fill(
+        connection,
+        "erasures (erased_on date, n_rows bigint)",
+        [tuple(erasure.values()) for erasure in manifest["erasures"]],
     )
 
 
