@@ -18,8 +18,9 @@ SHARED = {
     "count_if", "date_trunc", "dense_rank", "exp", "floor", "greatest", "if", "lag", "last_value",
     "lead", "least", "length", "ln", "log", "logical_and", "logical_or", "lower", "max", "md5",
     "median", "min", "minute", "month", "ntile", "nullif", "or", "percentile_cont",
-    "percentile_disc", "power", "rank", "repeat", "replace", "round", "row_number", "sign", "split_part", "sqrt",
-    "substring", "sum", "timestamp_trunc", "trim", "try_cast", "upper", "year",
+    "percentile_disc", "power", "rank", "repeat", "replace", "round", "row_number", "sign",
+    "split_part", "sqrt", "substring", "sum", "timestamp_trunc", "trim", "try_cast", "upper",
+    "year",
 }  # fmt: skip
 # What the macros in macros/portable say on each engine.
 DISPATCHED = {
