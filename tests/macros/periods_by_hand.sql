@@ -16,7 +16,7 @@ starts as (
 select *
 from starts
 where
-    day_on - week_start_on not between 0 and 6
+    cast(day_on - week_start_on as integer) not between 0 and 6
     or lower(dayname(week_start_on)) <> '{{ perennial.setting("week_start") }}'
     or {{ perennial.periods_between(
         'week', 'week_start_on', perennial.add_periods('week', 'week_start_on', 3)

@@ -25,6 +25,8 @@ from dbt_common.clients.jinja import parse as parse_jinja
 from portability import differences
 from sqlglot import exp
 
+from perennial.churn import FEATURES
+
 # Marts without a unit test, and why.
 WITHOUT_UNIT_TEST = {
     "settings": "a list of constants: what they must be, the settings' own tests say",
@@ -427,6 +429,11 @@ def test_settings_are_documented_and_few():
         elif isinstance(rule["default"], int | float):
             assert float(rows[name].strip("`")) == rule["default"], name
     assert len(settings) <= 25
+
+
+def test_sql_and_python_learn_from_the_same_features():
+    names = result_of("churn_feature_names", "macros/churn/churn_feature_names.sql")
+    assert names == list(FEATURES)
 
 
 def test_lists_of_tables_agree_with_the_contract(docs):

@@ -10,7 +10,7 @@ with days as (
 latest as (
     select
         day_on,
-        day_on - lag(day_on) over (order by day_on) as gap_days
+        cast(day_on - lag(day_on) over (order by day_on) as integer) as gap_days
     from days
     qualify row_number() over (order by day_on desc) = 1
 )
