@@ -1,5 +1,8 @@
 -- 2024-03-03 is a Sunday. Weeks begin on the day that the setting week_start names; whichever
 -- it is, a period's start is a fixed point and lies at most a week (a month) before the day.
+{%- set weekdays = [
+    'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'
+] %}
 with days as (
     select cast('2024-02-25' as date) + cast(n as integer) as day_on
     from ({{ perennial.numbers(0, 40) }}) as numbers
@@ -17,7 +20,10 @@ select *
 from starts
 where
     cast(day_on - week_start_on as integer) not between 0 and 6
-    or lower(dayname(week_start_on)) <> '{{ perennial.setting("week_start") }}'
+    -- 2024-01-01 was a Monday.
+    or cast(week_start_on - date '2024-01-01' as integer) % 7 <> {{ weekdays.index(
+        perennial.setting('week_start')
+    ) }}
     or {{ perennial.periods_between(
         'week', 'week_start_on', perennial.add_periods('week', 'week_start_on', 3)
     ) }} <> 3
