@@ -72,10 +72,10 @@ select
     cast(features.snapshot_on as date) as snapshot_on,
     cast(wanted.snapshot_at as timestamp) as snapshot_at,
     cast({{ horizon }} as integer) as horizon_days,
-    cast(next_orders.customer_id is null as boolean) as is_churned,
     {%- for feature in perennial.churn_feature_names() %}
-    features.{{ feature }}{{ ',' if not loop.last }}
+    features.{{ feature }},
     {%- endfor %}
+    cast(next_orders.customer_id is null as boolean) as is_churned
 from features
 inner join wanted
     on

@@ -16,9 +16,9 @@ select
     cast(features.customer_id as string) as customer_id,
     cast(features.snapshot_on as date) as snapshot_on,
     cast(clock.as_of as timestamp) as snapshot_at,
-    cast({{ perennial.setting('churn_horizon_days') }} as integer) as horizon_days,
     {%- for feature in perennial.churn_feature_names() %}
-    features.{{ feature }}{{ ',' if not loop.last }}
+    features.{{ feature }},
     {%- endfor %}
+    cast({{ perennial.setting('churn_horizon_days') }} as integer) as horizon_days
 from features
 cross join {{ ref('clock') }} as clock

@@ -2,12 +2,13 @@
 {%- set features = perennial.churn_feature_names() %}
 with weights as (
     select
-        {%- for feature in ['intercept'] + features %}
+        {%- for feature in features %}
         max(weight) filter (where feature = '{{ feature }}') as {{ feature }}_weight,
         max(fill_value) filter (where feature = '{{ feature }}') as {{ feature }}_fill,
         max(weight_if_missing) filter (where feature = '{{ feature }}')
-            as {{ feature }}_missing{{ ',' if not loop.last }}
+            as {{ feature }}_missing,
         {%- endfor %}
+        max(weight) filter (where feature = 'intercept') as intercept_weight
     from {{ ref('churn_weights') }}
 ),
 

@@ -1,18 +1,15 @@
-{%- set terms = perennial.relation_as_found('churn_weights')
+{%- set found = perennial.relation_as_found('churn_weights')
     if execute and not perennial.runs_python() -%}
+{%- set nothing = "(select '' as feature, 0.0 as fill_value, 0.0 as weight,"
+    ~ ' 0.0 as weight_if_missing where false)' -%}
 with terms as (
     {%- if perennial.runs_python() %}
     select unnest(weights) as term
     from {{ ref('py_churn_models') }}
-    {%- elif terms %}
+    {%- else %}
     -- Learned where Python runs, and brought here like raw data.
     select struct(feature, fill_value, weight, weight_if_missing) as term
-    from {{ terms }}
-    {%- else %}
-    select
-        cast(null as struct<feature: string, fill_value: double, weight: double,
-            weight_if_missing: double>) as term
-    where false
+    from {{ found or nothing }}
     {%- endif %}
 )
 

@@ -43,7 +43,9 @@ calendar as (
         {{ perennial.add_days('spans.first_on', 'numbers.n') }} as day_on
     from spans
     cross join (
-        {{ perennial.numbers(0, '(select max(cast(as_of_on - first_on as integer)) from spans)') }}
+        {{ perennial.numbers(
+            0, '(select max(cast(as_of_on - first_on as integer)) from spans)'
+        ) }}
     ) as numbers
     where numbers.n < cast(spans.as_of_on - spans.first_on as integer)
 ),

@@ -4,12 +4,13 @@ with facts as (
     select
         features.customer_id,
         features.snapshot_on,
-        date_diff('microsecond', orders.ordered_at, features.snapshot_at) / 86400e6
-            as age_days,
+        {{ perennial.seconds_between('orders.ordered_at', 'features.snapshot_at') }}
+        / 86400 as age_days,
         greatest(orders.ordered_at, orders.known_at) <= features.snapshot_at
             as is_known,
         orders.ordered_at > features.snapshot_at
-        and orders.ordered_at - to_days(features.horizon_days) <= features.snapshot_at
+        and orders.ordered_at - features.horizon_days * interval '1' day
+        <= features.snapshot_at
             as is_in_horizon
     from {{ ref('churn_features') }} as features
     inner join {{ ref('orders') }} as orders

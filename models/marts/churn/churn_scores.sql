@@ -13,4 +13,7 @@ select
     cast(reason_2 as string) as reason_2,
     cast(reason_3 as string) as reason_3,
     cast(scored_at as timestamp) as scored_at
-from {{ ref('py_churn_scores') if perennial.runs_python() else ref('churn_linear_scores') }}
+from
+    {{ ref(
+        'py_churn_scores' if perennial.runs_python() else 'churn_linear_scores'
+    ) }}

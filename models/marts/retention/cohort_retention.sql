@@ -45,7 +45,9 @@ history as (
 
 -- Enough for the oldest cohort in the finest grain, which is the week.
 period_numbers as (
-    {{ perennial.numbers(0, '(select cast(floor(n_days / 7) as bigint) + 1 from history)') }}
+    {{ perennial.numbers(
+        0, '(select cast(floor(n_days / 7) as bigint) + 1 from history)'
+    ) }}
 ),
 
 -- Every period from the cohort's own to the one that as_of lies in, bought in or not.
