@@ -87,6 +87,10 @@ demo-seeds: install ## make the demo shop in seeds/demo anew
 sequences: install-dev ## random lives of a shop: increments against builds from nothing (N=100)
 	@$(BIN)/python tests/python/sequences.py --n $(or $(N),100) $(if $(SEED),--seed $(SEED))
 
+.PHONY: kills
+kills: install-dev ## kill builds and publishes at random moments; the next ones must be right (N=200)
+	@$(BIN)/python tests/python/kills.py --n $(or $(N),200) $(if $(SEED),--seed $(SEED))
+
 .PHONY: spark
 spark: install install-spark ## the demo on Apache Spark, and every table compared with DuckDB's
 	@$(BIN)/python integration_tests/spark/both_engines.py
@@ -110,7 +114,7 @@ complete-journey-data: install
 
 .PHONY: clean
 clean: ## remove warehouses, reports and dbt's working files (the virtual environment stays)
-	@rm -rf target logs dbt_packages report warehouse/*.duckdb warehouse/*.wal
+	@rm -rf target logs dbt_packages report warehouse/*.duckdb warehouse/*.wal warehouse/*.duckdb.lock
 
 # The stamp is the last step: an installation that was interrupted is done again.
 $(VENV)/.installed: requirements.txt pyproject.toml

@@ -15,6 +15,8 @@ import duckdb
 import yaml
 
 from perennial.errors import UserError
+from perennial.fingerprints import first_line
+from perennial.guard import check_files, only_builder
 from perennial.verdict import GREEN, PARTIAL, RED, UNFINISHED, part_of, record_verdict
 
 SHOPS = ["demo", "files", "tables", "models", "online_retail", "complete_journey"]
@@ -79,6 +81,24 @@ def run(args: argparse.Namespace) -> int:
     if folder:
         os.environ["PERENNIAL_RAW"] = str(folder)
 
+    with only_builder(warehouse):
+        check_can_open(warehouse)
+        if shop == "files":
+            from perennial.contract import read_contract
+
+            check_files(folder, read_contract())
+        return build(args, project, warehouse, shop, settings, out)
+
+
+def build(
+    args: argparse.Namespace,
+    project: Path,
+    warehouse: Path,
+    shop: str,
+    settings: dict,
+    out: Path,
+) -> int:
+    """Build what was found to be in order; return the exit code."""
     if not run_and_judge(
         project, warehouse, shop, settings, args.select, args.exclude, args.full_refresh
     ):
@@ -174,7 +194,7 @@ def raw_folder(shop: str, raw: str | None) -> Path | None:
 
 
 def check_can_write(file: Path) -> None:
-    """Stop early when a file cannot be written: no room, no right, or locked by someone."""
+    """Stop early when a file cannot be written: no room or no right."""
     if any(quote in str(file) for quote in "'\""):
         raise UserError(f"{file} has a quote in its path, which dbt cannot take; choose another.")
     try:
@@ -189,17 +209,23 @@ def check_can_write(file: Path) -> None:
             f"only {free / 1e6:.0f} MB are free where {file} goes; "
             f"make room for {MIN_FREE_BYTES / 1e6:.0f} MB at least."
         )
-    if file.suffix == ".duckdb" and file.exists():
-        try:
-            duckdb.connect(str(file)).close()
-        except duckdb.IOException as error:
-            if "set lock" in str(error):
-                raise UserError(
-                    f"{file} is open in another program; close it there and try again."
-                ) from error
+
+
+def check_can_open(warehouse: Path) -> None:
+    """Stop early when the warehouse is no DuckDB file, or locked by someone."""
+    if not warehouse.exists():
+        return
+    try:
+        duckdb.connect(str(warehouse)).close()
+    except duckdb.Error as error:
+        if "set lock" in str(error):
             raise UserError(
-                f"{file} is no DuckDB file that this version can read; move it away and try again."
+                f"{warehouse} is open in another program; close it there and try again."
             ) from error
+        raise UserError(
+            f"{warehouse} is no DuckDB file that this version can read ({first_line(error)}); move "
+            "it away and try again."
+        ) from error
 
 
 def run_and_judge(
@@ -251,7 +277,8 @@ def run_dbt(
         command += ["--exclude", *exclude.split()]
     if full_refresh:
         command.append("--full-refresh")
-    return subprocess.run(command, check=False).returncode == 0
+    # dbt keeps what it inherits of only_builder() open, and with it other builds away.
+    return subprocess.run(command, check=False, close_fds=False).returncode == 0
 
 
 def headlines(warehouse: Path) -> list[str]:

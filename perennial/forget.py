@@ -131,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
     place = find_place(args)
     with _alone(place.warehouse):
         build.check_can_write(place.warehouse)
+        build.check_can_open(place.warehouse)
         if args.check:
             return check(place, customers, args.keep_files)
         keys, pieces, forgotten, settings = collect(place, customers)

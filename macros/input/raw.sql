@@ -95,7 +95,9 @@ or one of its columns is required and missing, and says what was found instead.
     {% endfor %}
     {% if missing %}
         {% do perennial.stop("the table '" ~ table ~ "' lacks " ~ missing | join(', ')
-            ~ '. Columns found: ' ~ found.keys() | join(', ') ~ '.') %}
+            ~ '. Columns found: ' ~ found.keys() | join(', ') ~ '. '
+            ~ (perennial.where_raw_was_sought(table) ~ ' ' if perennial.setting('shop') in ['files', 'tables'] else '')
+            ~ 'Have them sent under these names, and build again.') %}
     {% endif %}
     {% do return(found) %}
 {% endmacro %}

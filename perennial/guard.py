@@ -1,0 +1,89 @@
+"""What a build looks at before it begins, so that a fault costs a sentence and not a half build."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from perennial.errors import UserError
+from perennial.fingerprints import first_line
+
+# As the macro file_patterns seeks them.
+EXTENSIONS = ["csv", "csv.gz", "parquet"]
+
+
+@contextmanager
+def only_builder(warehouse: Path) -> Iterator[None]:
+    """Keep other builds from a warehouse, whose folder must be there.
+
+    DuckDB's own lock is not enough: it is free while dbt starts, so that two builds could begin.
+    UserError if another build is at work.
+    """
+    path = warehouse.with_name(f"{warehouse.name}.lock")
+    try:
+        file = path.open("a")
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path} ({error.strerror}); mend that, or choose another place for the "
+            "warehouse."
+        ) from error
+    # The file stays, because somebody may just have opened it.
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another build of {warehouse} is at work; wait until it has ended, then try again."
+            ) from error
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be locked ({error.strerror}); choose a place on another disk for "
+                "the warehouse."
+            ) from error
+        # The system lets go of the lock when the last process that has it ends: dbt has it too,
+        # and may outlive whoever started it.
+        os.set_inheritable(file.fileno(), True)
+        yield
+
+
+def check_files(folder: Path, tables: Iterable[str]) -> None:
+    """Read the beginning or the end of each file of a shop; UserError for one that is not whole.
+
+    dbt would find that too, but only after it had dropped the raw tables of the last build. A csv
+    file that was cut off cannot be told from a short one.
+    """
+    for table in tables:
+        for extension in EXTENSIONS:
+            for shape in ("", "_*", "/*"):
+                for file in sorted(folder.glob(f"{table}{shape}.{extension}")):
+                    check_file(file)
+
+
+def check_file(file: Path) -> None:
+    """UserError if a file of a shop is empty or cannot be read, or is a part of a parquet file."""
+    try:
+        with file.open("rb") as opened:
+            is_empty = not opened.read(1)
+    except OSError as error:
+        raise UserError(
+            f"the file {file} cannot be read ({error.strerror}); mend that and build again."
+        ) from error
+    if is_empty:
+        raise UserError(
+            f"the file {file} is empty, without even the names of its columns; have it sent again "
+            "and build again, or take it away if the shop has no such table."
+        )
+    if file.suffix == ".parquet":
+        try:
+            with duckdb.connect() as connection:
+                connection.execute("select * from read_parquet(?) limit 0", [str(file)])
+        except duckdb.Error as error:
+            raise UserError(
+                f"the file {file} is no whole parquet file ({first_line(error)}); have it sent "
+                "again and build again."
+            ) from error
