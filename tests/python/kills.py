@@ -114,10 +114,22 @@ class Place:
     def publish_arguments(self, *more: object) -> list[object]:
         return ["publish", "--warehouse", self.warehouse, "--to", self.releases, "--force", *more]
 
+    @contextmanager
+    def running(self, *arguments: object) -> Iterator[subprocess.Popen]:
+        """Start a command; in the end none of it is left, also when somebody stops the kills."""
+        process = self.start(*arguments)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
     def finish(self, *arguments: object) -> None:
         """Run a command to its end, which must be a good one, and remember how long it took."""
         began = time.monotonic()
-        code = self.start(*arguments).wait()
+        with self.running(*arguments) as process:
+            code = process.wait()
         self.seconds[str(arguments[0])] = time.monotonic() - began
         assert code == 0, self.said()[-3000:]
 
@@ -164,13 +176,9 @@ class Place:
 
         Return what was at work, or None if the command was over by then.
         """
-        process = self.start(*arguments)
-        time.sleep(moment * self.seconds[str(arguments[0])])
-        is_over = process.poll() is not None
-        # The group may outlive its leader.
-        if not is_over:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        with self.running(*arguments) as process:
+            time.sleep(moment * self.seconds[str(arguments[0])])
+            is_over = process.poll() is not None
         if is_over:
             return None
         return at_work(self.said()) if arguments[0] == "build" else step(self.said())
