@@ -54,11 +54,12 @@ def build(place: Place, **options: object) -> tuple[int, str]:
 def changed(place: Place, file: str, columns: str, to: str | None = None) -> None:
     """Write a csv file of the shop anew with these columns, under another name if given."""
     old = place.raw / file
-    new = place.raw / (to or file)
-    rows = duckdb.sql(f"select {columns} from read_csv('{old}', all_varchar = true)").to_arrow()
+    new = place.folder / "changed.csv"
+    duckdb.sql(
+        f"copy (select {columns} from read_csv('{old}', all_varchar = true)) to '{new}' (header)"
+    )
     old.unlink()
-    duckdb.sql("from rows").write_csv(str(new))
-    assert rows.num_rows
+    new.rename(place.raw / (to or file))
 
 
 # Files of the shop
