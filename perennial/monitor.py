@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from pathlib import Path
 
 import duckdb
 
-from perennial.build import SHOPS
 from perennial.checks import sentence
 from perennial.errors import UserError
 from perennial.fingerprints import first_line
 from perennial.release.making import WAREHOUSE, open_warehouse
+from perennial.shops import add_shop_arguments, warehouse_of
 
 ERROR, WARNING = "error", "warning"
 
@@ -35,12 +34,7 @@ class Alert:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `perennial monitor` takes."""
-    parser.add_argument("--shop", choices=SHOPS, help="which shop's warehouse (default: demo)")
-    parser.add_argument(
-        "--warehouse",
-        metavar="FILE",
-        help="the warehouse; it is opened read-only (default: warehouse/<shop>.duckdb)",
-    )
+    add_shop_arguments(parser, "the warehouse; it is opened read-only")
     parser.add_argument(
         "--builds",
         type=int,
@@ -57,10 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the last builds and the alerts; return 1 if one of them is an error, else 0."""
     if args.builds < 1:
         raise UserError(f"--builds is {args.builds}; at least the last build must be shown.")
-    shop = args.shop or os.environ.get("PERENNIAL_SHOP") or "demo"
-    warehouse = Path(
-        args.warehouse or os.environ.get("PERENNIAL_WAREHOUSE") or f"warehouse/{shop}.duckdb"
-    ).absolute()
+    warehouse = warehouse_of(args)
     with _opened(warehouse) as connection:
         _check_that_it_is_monitored(connection, warehouse)
         builds = describe_builds(connection, args.builds)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import duckdb
 
-from perennial.build import SHOPS, find_project
 from perennial.errors import UserError
 from perennial.fingerprints import Fingerprint, first_line, marts_of
 from perennial.release.contract import Change, Contract, broken_promises, changes, read_contract
@@ -45,17 +44,13 @@ from perennial.release.store import (
     settle,
     too_many,
 )
+from perennial.shops import add_shop_arguments, find_project, releases_of, warehouse_of
 from perennial.verdict import GREEN, PARTIAL, RED, Verdict, read_verdict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `perennial publish` takes."""
-    parser.add_argument("--shop", choices=SHOPS, help="which shop's warehouse (default: demo)")
-    parser.add_argument(
-        "--warehouse",
-        metavar="FILE",
-        help="the built warehouse; it is opened read-only (default: warehouse/<shop>.duckdb)",
-    )
+    add_shop_arguments(parser, "the built warehouse; it is opened read-only")
     parser.add_argument(
         "--to",
         metavar="FOLDER",
@@ -96,12 +91,8 @@ def run(args: argparse.Namespace) -> int:
     """Publish, go back, or list; what stands in the way becomes a sentence."""
     if args.keep < 1:
         raise UserError(f"--keep is {args.keep}; at least one release must stay.")
-    shop = args.shop or os.environ.get("PERENNIAL_SHOP") or "demo"
-    warehouse = Path(
-        args.warehouse or os.environ.get("PERENNIAL_WAREHOUSE") or f"warehouse/{shop}.duckdb"
-    ).absolute()
-    # After the warehouse, so that two of them never mix their releases by mistake.
-    folder = Path(args.to or f"releases/{warehouse.stem}").absolute()
+    warehouse = warehouse_of(args)
+    folder = releases_of(warehouse, args.to)
     if args.list:
         for line in describe(folder):
             print(line)

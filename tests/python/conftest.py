@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,17 +46,33 @@ class Build:
             }
 
 
-def perennial(*arguments: object, cwd: Path = PROJECT) -> subprocess.CompletedProcess:
+def workbench() -> Path:
+    """A folder that is this test process's own and always at the same path.
+
+    dbt reads the whole project anew, some seconds, whenever the path of the warehouse is not that
+    of the last time. Tests that run at the same time must not write into each other's files.
+    """
+    folder = PROJECT / "target" / f"pytest-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def dbt_folder(*settings: object) -> Path:
+    """Where dbt keeps what it has read of the project under such settings."""
+    return workbench() / "dbt" / hashlib.md5(repr(settings).encode()).hexdigest()[:8]
+
+
+def perennial(
+    *arguments: object, cwd: Path = PROJECT, target: Path | None = None
+) -> subprocess.CompletedProcess:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PERENNIAL_")}
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
     # Colours would stand between the words that tests look for.
     environment |= {
         "NO_COLOR": "1",
         "DBT_USE_COLORS": "false",
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
-        # Tests that run at the same time must not write into each other's files.
-        "DBT_TARGET_PATH": str(PROJECT / "target" / f"pytest-{worker}"),
-        "DBT_LOG_PATH": str(PROJECT / "target" / f"pytest-{worker}" / "logs"),
+        "DBT_TARGET_PATH": str(target or workbench() / "dbt" / "any"),
+        "DBT_LOG_PATH": str(workbench() / "logs"),
     }
     return subprocess.run(
         [sys.executable, "-m", "perennial.cli", *map(str, arguments)],
@@ -64,6 +83,25 @@ def perennial(*arguments: object, cwd: Path = PROJECT) -> subprocess.CompletedPr
     )
 
 
+@contextmanager
+def on_the_bench(warehouse: Path) -> Iterator[Path]:
+    """Have a warehouse, and what lies beside it under its name, at the path of all of them."""
+    bench = workbench() / "warehouse.duckdb"
+
+    def move(one: Path, other: Path) -> None:
+        for file in one.parent.glob(f"{one.name}*"):
+            shutil.move(file, other.with_name(file.name.replace(one.name, other.name)))
+
+    # A test that was stopped may have left its own here.
+    for file in bench.parent.glob(f"{bench.name}*"):
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+    move(warehouse, bench)
+    try:
+        yield bench
+    finally:
+        move(bench, warehouse)
+
+
 def build(
     warehouse: Path,
     shop: str = "files",
@@ -71,18 +109,18 @@ def build(
     settings: str | None = None,
     select: str | None = None,
     exclude: str = "test_type:unit",
-    cwd: Path = PROJECT,
     full_refresh: bool = False,
 ) -> Build:
     # Unit tests do not depend on the shop: the build of the demo runs them.
-    arguments: list[object] = ["build", "--shop", shop, "--warehouse", warehouse, "--no-report"]
-    arguments += ["--exclude", exclude]
+    arguments: list[object] = ["build", "--shop", shop, "--no-report", "--exclude", exclude]
     for name, value in [("--raw", raw), ("--vars", settings), ("--select", select)]:
         if value is not None:
             arguments += [name, value]
     if full_refresh:
         arguments.append("--full-refresh")
-    done = perennial(*arguments, cwd=cwd)
+    with on_the_bench(warehouse) as bench:
+        arguments += ["--warehouse", bench]
+        done = perennial(*arguments, target=dbt_folder(shop, settings))
     return Build(warehouse, done.returncode, done.stdout + done.stderr)
 
 

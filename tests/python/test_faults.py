@@ -238,7 +238,7 @@ def refused_at_once(place: Place) -> None:
     began = time.monotonic()
     second = perennial(*place.build_arguments())
     assert second.returncode == 2, second.stdout + second.stderr
-    assert f"another build of {place.warehouse} is at work; wait until it has" in second.stderr
+    assert f"is at work on {place.warehouse}; wait until it has ended" in second.stderr
     assert second.stdout == "" and time.monotonic() - began < 10
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from conftest import PROJECT, build, green, once, perennial
+from conftest import PROJECT, build, dbt_folder, green, once, perennial, workbench
 from test_increments import EVERYTHING, differing
 
 from perennial import build as building
@@ -231,8 +231,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     for name in ("PERENNIAL_SHOP", "PERENNIAL_WAREHOUSE", "PERENNIAL_RAW"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    folder = PROJECT / "target" / f"pytest-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
-    monkeypatch.setenv("DBT_TARGET_PATH", str(folder))
+    monkeypatch.setenv("DBT_TARGET_PATH", str(dbt_folder("forget")))
     monkeypatch.setenv("DBT_LOG_PATH", str(tmp_path_factory.mktemp("logs")))
     monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "0")
     monkeypatch.setenv("NO_COLOR", "1")
@@ -248,10 +247,22 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def forgotten(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, str]:
     """The shop after Ann was forgotten by the command itself, with all tests; and what it said."""
-    after = shop.copy_to(tmp_path_factory.mktemp("forgotten"))
-    done = perennial("forget", "--customer", ANN, *after.arguments)
+    place = shop.copy_to(emptied(workbench() / "forget"))
+    done = perennial("forget", "--customer", ANN, *place.arguments, target=dbt_folder("forget"))
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr
-    return after, done.stdout
+    return place.copy_to(tmp_path_factory.mktemp("forgotten")), done.stdout
+
+
+@pytest.fixture
+def place() -> Path:
+    """The folder in which people are forgotten: always the same, for dbt's sake."""
+    return emptied(workbench() / "forget")
+
+
+def emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
 
 
 def rows_of(file: Path) -> dict[str, list[str]]:
@@ -619,13 +630,13 @@ def test_of_two_at_once_the_second_gets_a_sentence(shop, tmp_path, capsys):
     holder.communicate("")
 
     first = start(
-        "import sys; from pathlib import Path; from perennial.forget import _alone\n"
-        "with _alone(Path(sys.argv[1])): print('mine', flush=True); sys.stdin.read()",
+        "import sys; from pathlib import Path; from perennial.guard import only_builder\n"
+        "with only_builder(Path(sys.argv[1])): print('mine', flush=True); sys.stdin.read()",
         str(copy.warehouse),
     )
     assert first.stdout.readline() == "mine\n"
     assert copy.forget() == 2
-    assert "another `perennial forget` is at work" in capsys.readouterr().err
+    assert "another build or `perennial forget` is at work on" in capsys.readouterr().err
     first.communicate("")
     assert not list_file(copy.warehouse).exists()
 
@@ -651,8 +662,8 @@ sys.exit(main(sys.argv[4:]))
 """.replace("EXCLUDE", repr(EVERYTHING))
 
 
-def test_killed_anywhere_the_same_command_ends_well(shop, tmp_path):
-    copy = shop.copy_to(tmp_path)
+def test_killed_anywhere_the_same_command_ends_well(shop, place):
+    copy = shop.copy_to(place)
     steps = [
         ("perennial.forget", "_clean_files", 1),
         # Some of the files are done.
@@ -680,8 +691,8 @@ def test_killed_anywhere_the_same_command_ends_well(shop, tmp_path):
 # Other shops
 
 
-def test_kept_files_are_named_and_suppressed(shop, tmp_path, capsys):
-    copy = shop.copy_to(tmp_path)
+def test_kept_files_are_named_and_suppressed(shop, place, capsys):
+    copy = shop.copy_to(place)
     before = {name: h for name, h in copy.bytes().items() if name.startswith("raw/")}
     assert copy.forget("--keep-files", "--customer", BEN) == 0
     said = capsys.readouterr().out
