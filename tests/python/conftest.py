@@ -109,6 +109,7 @@ def build(
     settings: str | None = None,
     select: str | None = None,
     exclude: str = "test_type:unit",
+    cwd: Path = PROJECT,
     full_refresh: bool = False,
 ) -> Build:
     # Unit tests do not depend on the shop: the build of the demo runs them.
@@ -120,7 +121,7 @@ def build(
         arguments.append("--full-refresh")
     with on_the_bench(warehouse) as bench:
         arguments += ["--warehouse", bench]
-        done = perennial(*arguments, target=dbt_folder(shop, settings))
+        done = perennial(*arguments, cwd=cwd, target=dbt_folder(cwd, shop, settings))
     return Build(warehouse, done.returncode, done.stdout + done.stderr)
 
 
