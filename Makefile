@@ -44,7 +44,7 @@ test-build: install-dev
 lint: test-build ## ruff and sqlfluff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@PERENNIAL_SHOP=demo PERENNIAL_WAREHOUSE=target/test/demo.duckdb DBT_TARGET_PATH=target/demo \
-		$(BIN)/sqlfluff lint --disable-progress-bar models tests
+		$(BIN)/sqlfluff lint --disable-progress-bar --processes 2 models tests
 
 .PHONY: format
 format: test-build ## mend what ruff and sqlfluff can mend
