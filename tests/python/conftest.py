@@ -20,6 +20,12 @@ PROJECT = Path(__file__).parents[2]
 SHARED_DATA = Path(os.environ.get("PERENNIAL_SHARED_DATA", PROJECT.parent / "shared" / "data"))
 
 
+# Where only the numbers matter: what the tests say of them is said elsewhere.
+ONLY_MODELS = "resource_type:test resource_type:unit_test"
+ORDERS = "order_id,customer_id,ordered_at,status\n"
+ITEMS = "order_id,line_number,product_id,quantity,unit_price\n"
+
+
 @dataclass
 class Build:
     """A finished `perennial build`."""
@@ -125,6 +131,13 @@ def build(
     return Build(warehouse, done.returncode, done.stdout + done.stderr)
 
 
+def write_shop(folder: Path, **tables: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    return folder
+
+
 def green(result: Build) -> Build:
     assert result.returncode == 0, result.output[-6000:]
     return result
@@ -176,6 +189,23 @@ def small_build(small_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> B
         lambda folder: green(build(folder / "small.duckdb", raw=small_shop)),
     )
     return Build(folder / "small.duckdb", 0, "")
+
+
+@pytest.fixture(scope="session")
+def tiny_shop(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Build]:
+    """A function that builds the shop `empty` or `one` (order) once, with all data tests."""
+    order = ("o1,c1,2024-01-31T23:30:00+02:00,completed\n", "o1,1,p1,2,9.99\n")
+
+    def get(name: str) -> Build:
+        orders, items = order if name == "one" else ("", "")
+
+        def make(folder: Path) -> None:
+            raw = write_shop(folder / "raw", orders=ORDERS + orders, order_items=ITEMS + items)
+            green(build(folder / "w.duckdb", raw=raw, settings="{currency: GBP}"))
+
+        return Build(once(tmp_path_factory, f"shop_{name}", make) / "w.duckdb", 0, "")
+
+    return get
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import duckdb
 from comparing import differing
-from conftest import PROJECT
+from conftest import ONLY_MODELS, PROJECT
 
 from perennial.errors import UserError
 from perennial.publish import publish
@@ -37,8 +37,6 @@ from perennial.release.making import verify_release
 from perennial.release.store import CURRENT, DATABASE, current_release, list_releases
 from perennial.verdict import GREEN, record_verdict
 
-# What the tests of the data say is said elsewhere; here only the tables count.
-NO_TESTS = "resource_type:test resource_type:unit_test"
 # The shares of the history that the shop may have sent.
 LOADS = (0.9, 0.97, 1.0)
 CUSTOMERS = 60
@@ -108,7 +106,7 @@ class Place:
 
     def build_arguments(self, full_refresh: bool = False) -> list[object]:
         arguments = ["build", "--shop", "files", "--raw", self.raw, "--warehouse", self.warehouse]
-        arguments += ["--no-report", "--exclude", NO_TESTS]
+        arguments += ["--no-report", "--exclude", ONLY_MODELS]
         return [*arguments, "--full-refresh"] if full_refresh else arguments
 
     def publish_arguments(self, *more: object) -> list[object]:

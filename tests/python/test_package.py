@@ -54,10 +54,10 @@ def dbt(project: Path, *arguments: str) -> Build:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """The project in integration_tests, built with every test of it and of the package."""
+    """The project in integration_tests, built with every data test of it and of the package."""
     project = install(tmp_path_factory.mktemp("package"))
     green(dbt(project, "deps"))
-    return green(dbt(project, "build"))
+    return green(dbt(project, "build", "--exclude", "resource_type:unit_test"))
 
 
 def tables(build: Build) -> dict[str, set[str]]:
@@ -148,7 +148,7 @@ def test_a_project_may_use_the_names_of_marts(installed, tmp_path):
     flag = "flags:\n  require_ref_searches_node_package_before_root: true\n"
     assert "flags:\n" in text
     file.write_text(text.replace("flags:\n", flag), encoding="utf-8")
-    shared = green(dbt(project, "build"))
+    shared = green(dbt(project, "run"))
     assert shared.fingerprints().keys() == installed.fingerprints().keys()
     mine, theirs = shared.fingerprints(), installed.fingerprints()
     assert {table for table in mine if mine[table] != theirs[table]} == {"settings"}
