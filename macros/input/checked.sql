@@ -177,6 +177,24 @@ when the contract cannot be read yet; a test holds this list against the contrac
 {% endmacro %}
 
 
+{#- Whether a raw column has no value, as a condition: no text but blanks, where it is a text. -#}
+{% macro is_missing(column, found) %}
+    {%- if found.get(column.name, 'VARCHAR') in ['VARCHAR', 'STRING'] -%}
+        {{ perennial.as_text(column, found) }} is null
+    {%- else -%}
+        raw_table.{{ column.name }} is null
+    {%- endif -%}
+{% endmacro %}
+
+
+{#- Whether a raw column is of the contract's type already, so that nothing can go wrong with it. -#}
+{% macro is_typed(column, found) %}
+    {%- set native = found.get(column.name, 'VARCHAR') | lower -%}
+    {%- do return(native == column.data_type and native in ['timestamp', 'date', 'boolean', 'bigint', 'integer']
+        or native == column.data_type and native.startswith('decimal')) -%}
+{% endmacro %}
+
+
 {#- A raw column in the type that the contract gives it; null where it cannot be. -#}
 {% macro typed(column, found) %}
     {%- set type = column.data_type -%}
@@ -184,6 +202,8 @@ when the contract cannot be read yet; a test holds this list against the contrac
     {%- set native = found.get(column.name, 'VARCHAR') -%}
     {%- if column.name not in found -%}
         cast(null as {{ 'string' if type in ['json', 'varchar'] else type }})
+    {%- elif perennial.is_typed(column, found) -%}
+        raw_table.{{ column.name }}
     {%- elif type == 'varchar' -%}
         {%- if column.config.meta.accepted -%}lower({{ text }})
         {%- elif column.config.meta.upper -%}upper({{ text }})
@@ -212,18 +232,19 @@ when the contract cannot be read yet; a test holds this list against the contrac
 {% macro refusal_of(columns, found) %}
 case
     {%- for column in columns if column.config.meta.required %}
-    when {{ perennial.as_text(column, found) }} is null
+    when {{ perennial.is_missing(column, found) }}
         then 'missing key: {{ column.name }} is null'
     {%- endfor %}
     {%- for column in columns if column.config.meta.or_else %}
-    when {{ perennial.as_text(column, found) }} is null
+    when {{ perennial.is_missing(column, found) }}
         {%- for other in column.config.meta.or_else %}
-        and {{ perennial.as_text({'name': other}, found) }} is null
+        and {{ perennial.is_missing({'name': other}, found) }}
         {%- endfor %}
         then 'missing key: {{ column.name }} and {{ column.config.meta.or_else | join(' and ') }} are null'
     {%- endfor %}
-    {%- for column in columns if column.name in found and column.data_type != 'varchar' %}
-    when {{ perennial.as_text(column, found) }} is not null and {{ perennial.typed(column, found) }} is null
+    {%- for column in columns if column.name in found and column.data_type != 'varchar'
+        and not perennial.is_typed(column, found) %}
+    when {{ perennial.typed(column, found) }} is null and not ({{ perennial.is_missing(column, found) }})
         then 'bad type: {{ column.name }} is no {{ column.data_type }}: ' || {{ perennial.as_text(column, found) }}
     {%- endfor %}
     {%- for column in columns if column.name in found %}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import skops.io
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from perennial.churn.features import FEATURES, THEMES, describe, feature_matrix
 from perennial.churn.training import columns_of, predict
+from perennial.churn.trees import Trees
 
 N_REASONS = 3
 
@@ -67,52 +69,67 @@ def _log_odds(probability: np.ndarray) -> np.ndarray:
     return np.log(clipped / (1 - clipped))
 
 
+def _effects(model, matrix: np.ndarray, sets: list[list[int]]) -> np.ndarray:
+    """Return how far each row's log-odds lie from those with a set of columns at its medians.
+
+    Args:
+        model: a fitted pipeline of candidates().
+        matrix: the columns that it uses, shape (n, columns).
+        sets: columns that are put to their medians together.
+
+    Returns:
+        Shape (n, sets), rounded so that equal rows have equal effects.
+    """
+    medians = np.array([_median(column) for column in matrix.T])
+    classifier = model[-1]
+    if isinstance(classifier, HistGradientBoostingClassifier):
+        filled, neutral = (model[:-1].transform(rows) for rows in (matrix, medians[None, :]))
+        log_odds = Trees(classifier).log_odds(filled, neutral[0], sets)
+    else:
+        rows = [matrix]
+        for columns in sets:
+            rows.append(matrix.copy())
+            rows[-1][:, columns] = medians[columns]
+        log_odds = np.column_stack([_log_odds(model.predict_proba(r)[:, 1]) for r in rows])
+    return np.round(log_odds[:, [0]] - log_odds[:, 1:], 9)
+
+
 def _reasons(name: str, model, today: pl.DataFrame) -> np.ndarray:
     """Return the texts, shape (n, N_REASONS), None where fewer themes move the score."""
-    matrix = feature_matrix(today)
-    names = list(FEATURES)
     used = columns_of(name)
-    base = _log_odds(model.predict_proba(matrix[:, used])[:, 1])
-    medians = np.array([_median(matrix[:, column]) for column in range(matrix.shape[1])])
-
-    def effect_of(columns: list[int], rows: np.ndarray) -> np.ndarray:
-        """How far the log-odds of some rows lie from what they would be at the medians."""
-        effect = np.zeros(len(rows))
-        # Predictions are what this costs; who is at the median already needs none.
-        moved = ~np.isclose(matrix[np.ix_(rows, columns)], medians[columns], 0, 0, equal_nan=True)
-        moved = moved.any(axis=1)
-        if moved.any():
-            neutral = matrix[rows[moved]]
-            neutral[:, columns] = medians[columns]
-            log_odds = _log_odds(model.predict_proba(neutral[:, used])[:, 1])
-            effect[moved] = np.round(base[rows[moved]] - log_odds, 9)
-        return effect
-
-    everyone = np.arange(today.height)
-    themes = [
-        [names.index(feature) for feature in features if names.index(feature) in used]
-        for features in THEMES.values()
-    ]
+    names = [list(FEATURES)[column] for column in used]
+    themes = [[names.index(f) for f in features if f in names] for features in THEMES.values()]
     themes = [columns for columns in themes if columns]
-    effects = np.column_stack([effect_of(columns, everyone) for columns in themes])
+    singles = [[column] for columns in themes if len(columns) > 1 for column in columns]
+    effects = _effects(model, feature_matrix(today)[:, used], themes + singles)
+    pushes = {column: effects[:, len(themes) + n] for n, (column,) in enumerate(singles)}
+    effects = effects[:, : len(themes)]
     # Equal effects come in the order of the themes.
     order = np.argsort(-np.abs(effects), axis=1, kind="stable")[:, :N_REASONS]
     texts = np.full((today.height, N_REASONS), None, dtype=object)
-    values = {column: today[names[column]].to_numpy() for column in used}
     for theme, columns in enumerate(themes):
         rows, ranks = np.nonzero((order == theme) & (effects[:, [theme]] != 0))
         raises = effects[rows, theme] > 0
         chosen = np.full(len(rows), columns[0])
-        if len(columns) > 1 and len(rows):
+        if len(columns) > 1:
             # The feature of the theme that pushes hardest in the theme's own direction.
-            pushes = np.column_stack([effect_of([column], rows) for column in columns])
-            chosen = np.array(columns)[np.argmax(pushes * np.where(raises, 1, -1)[:, None], axis=1)]
-        texts[rows, ranks] = [
-            f"{describe(names[column], values[column][row])} "
-            f"({'raises' if is_raised else 'lowers'} the risk)"
-            for row, column, is_raised in zip(rows, chosen, raises, strict=True)
-        ]
+            own = np.column_stack([pushes[column][rows] for column in columns])
+            chosen = np.array(columns)[np.argmax(own * np.where(raises, 1, -1)[:, None], axis=1)]
+        for column in columns:
+            for is_raised in (True, False):
+                here = (chosen == column) & (raises == is_raised)
+                texts[rows[here], ranks[here]] = _texts(
+                    names[column], today[names[column]].to_numpy()[rows[here]], is_raised
+                )
     return texts
+
+
+def _texts(feature: str, values: np.ndarray, raises: bool) -> np.ndarray:
+    """Return the reason of each value; most values come many times."""
+    distinct, places = np.unique(values, return_inverse=True)
+    verb = "raises" if raises else "lowers"
+    texts = [f"{describe(feature, value)} ({verb} the risk)" for value in distinct]
+    return np.array(texts, dtype=object)[places]
 
 
 def _median(column: np.ndarray) -> float:

@@ -7,9 +7,11 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from perennial.churn import FEATURES, feature_matrix, score_customers, split_snapshots, train_models
 from perennial.churn.features import THEMES
+from perennial.churn.trees import Trees
 
 
 def make_features(n: int = 400, snapshots: int = 13, seed: int = 0) -> pl.DataFrame:
@@ -119,3 +121,48 @@ def test_reasons_name_what_drives_the_score():
 def test_every_feature_has_one_theme():
     themed = [feature for features in THEMES.values() for feature in features]
     assert sorted(themed) == sorted(FEATURES)
+
+
+# Why
+
+
+@pytest.fixture(scope="module")
+def boosted() -> tuple[HistGradientBoostingClassifier, np.ndarray]:
+    """A gradient boosting on features with ties, one of which says nothing, and other rows."""
+    random = np.random.default_rng(3)
+    rows = random.integers(-3, 9, (2000, 5)).astype(float)
+    rows[:, 4] = 7.0
+    rows[:, 2] += random.normal(size=2000)
+    chance = 1 / (1 + np.exp(-(rows[:, 0] - rows[:, 2] * (rows[:, 1] > 2))))
+    model = HistGradientBoostingClassifier(
+        max_iter=40, max_leaf_nodes=12, early_stopping=False, random_state=1
+    ).fit(rows, random.random(2000) < chance)
+    return model, random.integers(-5, 12, (40_000, 5)).astype(float)
+
+
+def test_trees_as_words_are_the_trees(boosted):
+    model, rows = boosted
+    neutral = np.array([1.0, 2.0, 0.5, -1.0, 7.0])
+    sets = [[0], [1, 2], [4], [0, 1, 2, 3, 4]]
+    found = Trees(model).log_odds(rows, neutral, sets)
+    assert found.shape == (40_000, 5)
+    for place, columns in enumerate([[], *sets]):
+        changed = rows.copy()
+        changed[:, columns] = neutral[columns]
+        np.testing.assert_allclose(found[:, place], model.decision_function(changed), atol=1e-12)
+    assert len(np.unique(found[:, 4])) == 1
+
+
+def test_a_tree_without_a_split_and_one_with_too_many_leaves(boosted):
+    rows = np.arange(100.0)[:, None]
+    stump = HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=60, early_stopping=False)
+    stump.fit(rows, rows[:, 0] > 70)
+    found = Trees(stump).log_odds(rows, np.zeros(1), [[0]])
+    np.testing.assert_allclose(found[:, 0], stump.decision_function(rows), atol=1e-12)
+    large = HistGradientBoostingClassifier(max_leaf_nodes=20, min_samples_leaf=1)
+    with pytest.raises(ValueError, match="a tree has 20 leaves; 16 fit into a word"):
+        Trees(
+            large.fit(
+                *[boosted[1][:, :1] % 97 + np.arange(40_000)[:, None], np.arange(40_000) % 7 > 3]
+            )
+        )
