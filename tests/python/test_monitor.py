@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from conftest import ITEMS, ONLY_MODELS, ORDERS, PROJECT, Build, build, green, perennial, write_shop
+from conftest import ITEMS, ONLY_MODELS, PROJECT, Build, build, green, perennial, write_shop
 
 from perennial.churn import FEATURES
 from perennial.monitoring import feature_drift, psi, psi_by_chance
