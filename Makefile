@@ -10,6 +10,7 @@ KEEP ?=
 PARQUET ?=
 CUSTOMER ?=
 MORE ?=
+ORDERS ?= 100000 1000000
 BIN = $(VENV)/bin
 
 # What `perennial build` is told; an empty variable is left out.
@@ -98,6 +99,10 @@ spark: install install-spark ## the demo on Apache Spark, and every table compar
 .PHONY: bench-churn
 bench-churn: install ## churn models against the best that can be known, on simulated shops
 	@$(BIN)/python benchmarks/churn.py
+
+.PHONY: bench
+bench: install ## time, memory and bytes of builds against size (ORDERS="100000 1000000"; MORE="--folder DIR --json FILE")
+	@$(BIN)/python benchmarks/scale.py --orders $(ORDERS) $(MORE)
 
 .PHONY: install
 install: $(VENV)/.installed ## the virtual environment, with pinned packages
