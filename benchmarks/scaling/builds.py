@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import sys
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
@@ -42,8 +41,8 @@ class Build:
 
     seconds: float
     peak_bytes: int
+    others: float
     busy: float
-    load: float
     n_bytes: int
     models: list[Model] = field(repr=False)
 
@@ -91,16 +90,13 @@ class Bench:
 
     def build(self, doing: str) -> Build:
         """Build what is there; return what it cost."""
-        load = os.getloadavg()[0]
         command = [sys.executable, "-m", "perennial.cli", "build", "--shop", "files"]
         command += ["--raw", self.raw, "--warehouse", self.warehouse, "--no-report"]
         cost, _ = run([*command, "--exclude", NO_TESTS], self.environment, doing)
         models = last_models(self.warehouse)
         return Build(
-            seconds=cost.seconds,
-            peak_bytes=cost.peak_bytes,
+            **asdict(cost),
             busy=busy_seconds(models, {model.name for model in models}),
-            load=load,
             n_bytes=self.warehouse.stat().st_size,
             models=models,
         )

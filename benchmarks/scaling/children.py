@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -27,11 +28,14 @@ class Cost:
     """What a command took: seconds by the clock, and the most bytes that it held in memory.
 
     Memory is the resident set, summed over all processes of the command: a page that two of them
-    share counts twice, a file that is mapped counts as far as it was read.
+    share counts twice, a file that is mapped counts as far as it was read. `others` is the share of
+    all cores that went to other work in the meantime: where it is not near 0, the seconds are not
+    the command's alone.
     """
 
     seconds: float
     peak_bytes: int
+    others: float
 
 
 def say(text: str) -> None:
@@ -57,7 +61,7 @@ def run(command: list[object], environment: Mapping[str, str], doing: str) -> tu
     which its processes are known, and none of which is left when somebody stops the benchmark.
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-        began = time.monotonic()
+        began, busy, own = time.monotonic(), busy_seconds(), child_seconds()
         process = subprocess.Popen(
             [*map(str, command)],
             cwd=PROJECT,
@@ -73,7 +77,9 @@ def run(command: list[object], environment: Mapping[str, str], doing: str) -> tu
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        cost = Cost(time.monotonic() - began, peak)
+        seconds = time.monotonic() - began
+        others = busy_seconds() - busy - (child_seconds() - own)
+        cost = Cost(seconds, peak, max(0.0, others / seconds / (os.cpu_count() or 1)))
         out.seek(0)
         errors.seek(0)
         said = out.read()
@@ -100,6 +106,20 @@ def watch(process: subprocess.Popen, doing: str) -> int:
         if time.monotonic() - told > TELL_SECONDS:
             told = time.monotonic()
             say(f"  {doing}: {told - began:.0f} s, {held / 1e9:.1f} GB, at most {peak / 1e9:.1f}")
+
+
+def busy_seconds() -> float:
+    """The time that all cores of the machine have worked, or were kept from it, since it began."""
+    user, nice, system, _, _, *interrupted = map(
+        int, (PROC / "stat").read_text().split("\n")[0].split()[1:9]
+    )
+    return (user + nice + system + sum(interrupted)) / os.sysconf("SC_CLK_TCK")
+
+
+def child_seconds() -> float:
+    """The time that the commands which have ended have worked."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def resident_bytes(session: int) -> int:

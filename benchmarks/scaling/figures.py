@@ -187,7 +187,7 @@ def table(lines: list[list[str]]) -> str:
 def section(results: dict, picture: str | None) -> str:
     """What stands between the marks in the page of the benchmarks, as markdown."""
     machine = results["machine"]
-    busy = max(load for size in results["sizes"] for load in loads(size))
+    others = max(size[part]["others"] for size in results["sizes"] for part in NAMES)
     exponents = {
         name: results["slopes"][name]
         for name in ("rebuild", "models of the rebuild", "increment", "polars", "floor")
@@ -196,8 +196,8 @@ def section(results: dict, picture: str | None) -> str:
     parts = [
         f"{machine['cores']} cores, {machine['memory_bytes'] / 1e9:.0f} GB; Python "
         f"{machine['python']}, DuckDB {machine['duckdb']}, Polars {machine['polars']}, "
-        f"dbt {machine['dbt']}; {results['measured_on']}. The load of the machine when a build "
-        f"began was {busy:.1f} at most (0 is idle).",
+        f"dbt {machine['dbt']}; {results['measured_on']}. Other work took up to {others:.0%} of "
+        "the cores meanwhile.",
         summary(results),
         *([f"![Seconds against orders, and the dearest models]({picture})"] if picture else []),
         "The dearest models of the largest build, and what they took in its increment:",
@@ -218,11 +218,6 @@ def section(results: dict, picture: str | None) -> str:
     else:
         parts.append("After the increment every mart was equal to the one built from nothing.")
     return "\n\n".join(parts)
-
-
-def loads(size: dict) -> list[float]:
-    """The load of the machine before each build of a size."""
-    return [size["rebuild"]["load"], size["increment"]["load"]]
 
 
 def check_page(page: Path) -> tuple[str, str]:

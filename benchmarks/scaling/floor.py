@@ -10,6 +10,7 @@ count reads no column at all, and a copy would write what no build has to write.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -23,9 +24,15 @@ from scaling.children import THREADS
 from scaling.shops import quoted, tables_of
 
 
-def main(argv: list[str]) -> int:
-    shop, warehouse, out = map(Path, argv)
-    print(json.dumps({"read": read(shop), "write": write(warehouse, out)}))
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("shop", type=Path, help="folder of the raw parquet files")
+    parser.add_argument("warehouse", type=Path, help="finished warehouse of that shop")
+    parser.add_argument("out", type=Path, help="DuckDB file to write")
+    args = parser.parse_args(argv)
+    print(json.dumps({"read": read(args.shop), "write": write(args.warehouse, args.out)}))
     return 0
 
 
@@ -53,4 +60,4 @@ def write(warehouse: Path, out: Path) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import altair as alt
@@ -10,7 +11,9 @@ import polars as pl
 from perennial.errors import UserError
 from scaling.figures import DEAREST, NAMES
 
-WIDTH = 620
+WIDTH, HEIGHT = 640, 300
+ROOM_FOR_NAMES = 200
+LINE_HEIGHT = 16
 INK, SOFT, GRID = "#1f2328", "#59636e", "#e4e8ec"
 # Okabe and Ito's colours, told apart also by those who see few of them; shapes say it again.
 STYLES = {
@@ -53,50 +56,56 @@ def draw(results: dict, file: Path) -> None:
 
 def lines(results: dict) -> alt.LayerChart:
     """Seconds against orders, both on logarithmic axes, a line for each way."""
-    rows = [
-        {"way": NAMES[way], "orders": size["orders"], "seconds": size[way]["seconds"]}
-        for size in results["sizes"]
-        for way in STYLES
-    ]
-    frame = pl.DataFrame(rows)
-    # Room on the right for the names.
-    reach = [frame["orders"].min() / 1.3, frame["orders"].max() * 4]
+    frame = pl.DataFrame(
+        [
+            {"way": NAMES[way], "orders": size["orders"], "seconds": size[way]["seconds"]}
+            for size in results["sizes"]
+            for way in STYLES
+        ]
+    )
+    lowest = math.floor(math.log10(frame["seconds"].min()))
+    highest = math.ceil(math.log10(frame["seconds"].max()))
+    sizes = frame["orders"].unique().sort().to_list()
+    # One size alone would lie on the left edge.
+    ends = [sizes[0] / 2, sizes[-1] * 2] if len(sizes) == 1 else [sizes[0], sizes[-1]]
+    x = alt.X(
+        "orders:Q",
+        title="orders, with ten events each",
+        # Pixels, because the names on the right need the same room at any size.
+        scale=alt.Scale(type="log", domain=ends, nice=False, range=[30, WIDTH - ROOM_FOR_NAMES]),
+        axis=alt.Axis(format=".2~s", values=sizes, grid=False),
+    )
+    scale = alt.Scale(type="log", domain=[10**lowest, 10**highest])
+    decades = [10**n for n in range(lowest, highest + 1)]
+    axis = alt.Axis(format="~s", values=decades)
+    ways = [NAMES[way] for way in STYLES]
+    colours, shapes = zip(*STYLES.values(), strict=True)
+    color = alt.Color("way:N", scale=alt.Scale(domain=ways, range=colours), legend=None)
+    shape = alt.Shape("way:N", scale=alt.Scale(domain=ways, range=shapes), legend=None)
     base = alt.Chart(frame).encode(
-        x=alt.X(
-            "orders:Q",
-            title="orders (ten events each)",
-            scale=alt.Scale(type="log", domain=reach, nice=False),
-            axis=alt.Axis(format="~s", values=frame["orders"].unique().to_list(), grid=False),
-        ),
-        y=alt.Y(
-            "seconds:Q",
-            title="seconds",
-            scale=alt.Scale(type="log"),
-            axis=alt.Axis(format="~s", tickCount=5),
-        ),
-        color=alt.Color(
-            "way:N",
-            scale=alt.Scale(
-                domain=[NAMES[way] for way in STYLES], range=[s[0] for s in STYLES.values()]
-            ),
-            legend=None,
-        ),
+        x=x, y=alt.Y("seconds:Q", title="seconds", scale=scale, axis=axis), color=color
     )
-    shape = alt.Shape(
-        "way:N",
-        scale=alt.Scale(
-            domain=[NAMES[way] for way in STYLES], range=[s[1] for s in STYLES.values()]
-        ),
-        legend=None,
+    names = alt.Chart(labels(frame, highest - lowest)).encode(
+        x=x, y=alt.Y("label_at:Q", scale=scale, axis=axis), text="label:N", color=color
     )
-    last = base.transform_filter(alt.datum.orders == frame["orders"].max())
     return alt.layer(
         base.mark_line(strokeWidth=2),
         base.mark_point(filled=True, size=80, opacity=1).encode(shape=shape),
-        last.transform_calculate(label="datum.way + '  ' + format(datum.seconds, ',.1f') + ' s'")
-        .mark_text(align="left", dx=10, fontSize=12)
-        .encode(text="label:N"),
-    ).properties(width=WIDTH, height=300, title="Seconds against orders")
+        names.mark_text(align="left", dx=12, fontSize=12),
+    ).properties(width=WIDTH, height=HEIGHT, title="Seconds against orders")
+
+
+def labels(frame: pl.DataFrame, n_decades: int) -> pl.DataFrame:
+    """What stands beside the last points, moved upwards where it would meet the one below."""
+    last = frame.filter(pl.col("orders") == pl.col("orders").max()).sort("seconds", "way")
+    gap = 10 ** (LINE_HEIGHT / HEIGHT * n_decades)
+    places: list[float] = []
+    for seconds in last["seconds"]:
+        places.append(max(seconds, places[-1] * gap) if places else seconds)
+    return last.with_columns(
+        label_at=pl.Series(places),
+        label=pl.Series([f"{w}, {s:,.1f} s" for w, s in last.select("way", "seconds").rows()]),
+    )
 
 
 def bars(results: dict) -> alt.LayerChart:
@@ -127,7 +136,7 @@ def bars(results: dict) -> alt.LayerChart:
             text=alt.Text("seconds:Q", format=",.1f")
         ),
     ).properties(
-        width=WIDTH - 140,
+        width=WIDTH - 150,
         height=24 * frame.height,
         title=f"The dearest models at {size['orders']:,} orders, seconds",
     )

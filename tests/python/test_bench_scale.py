@@ -226,6 +226,7 @@ def test_memory_is_that_of_all_processes_of_a_command():
     assert said == "done\n"
     assert 150e6 < cost.peak_bytes < 400e6
     assert cost.seconds > 0.5
+    assert 0 <= cost.others <= 1
 
 
 def test_a_command_that_fails_ends_with_a_sentence(capfd):
@@ -259,9 +260,9 @@ def test_the_floor_reads_everything_and_writes_the_marts(small_build, parquet_sh
 def results(small_build):
     """What measuring two sizes gives, the second ten times as large and as slow."""
     models = last_models(small_build.warehouse)
-    build = Build(20.0, 2_000_000_000, 15.0, 1.5, 10**8, models).as_json()
+    build = Build(20.0, 2_000_000_000, 0.25, 15.0, 10**8, models).as_json()
     increment = copy.deepcopy(build) | {"seconds": 3.0, "busy": 1.0}
-    costs = {"peak_bytes": 10**9, "n_bytes": 10**7}
+    costs = {"peak_bytes": 10**9, "n_bytes": 10**7, "others": 0.0}
     size = {
         "orders": 4000,
         "events": 40_000,
@@ -331,6 +332,7 @@ def test_a_page_gets_what_stands_between_its_marks(results, tmp_path):
         assert "old" not in text
         assert text.count("](scale.svg)") == 1
         assert "every mart was equal" in text
+        assert "up to 25% of the cores" in text
     wrong = copy.deepcopy(results)
     wrong["sizes"][1]["differing"] = ["rfm"]
     assert "differ**: 40,000 orders: rfm" in section(wrong, None)
