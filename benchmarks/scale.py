@@ -16,7 +16,15 @@ import tempfile
 from pathlib import Path
 
 from scaling.children import say
-from scaling.figures import check_page, dearest, replace_section, section, slopes, summary
+from scaling.figures import (
+    check_page,
+    dearest,
+    replace_section,
+    section,
+    slope_line,
+    slopes,
+    summary,
+)
 from scaling.measuring import check_machine, machine, measure, today
 from scaling.picture import check_picture, draw
 
@@ -140,7 +148,8 @@ def read_results(file: Path) -> dict:
 
 def tell(results: dict, args: argparse.Namespace) -> None:
     """Print the tables, and write what was asked for."""
-    print(f"\n{summary(results)}\n\n{dearest(results, None)}\n", flush=True)
+    parts = [summary(results), dearest(results, None), *slope_line(results)]
+    print("\n" + "\n\n".join(parts) + "\n", flush=True)
     for size in results["sizes"]:
         if size["differing"]:
             say(

@@ -12,10 +12,24 @@ BEGIN, END = "<!-- scale: begin -->", "<!-- scale: end -->"
 # A model below this shows how long dbt takes to start it, not what its rows cost.
 MIN_SECONDS = 0.5
 DEAREST = 10
-# The goals, and the size for which they are set.
-GOAL_ORDERS = 10_000_000
+# The goals at ten million orders.
 MAX_OF_POLARS, MAX_OF_FLOOR, MAX_OF_REBUILD = 0.5, 5.0, 0.05
 MAX_BYTES = 8e9
+# What has a slope besides the models, and where its seconds are.
+WAYS = {
+    "rebuild": lambda size: size["rebuild"]["seconds"],
+    "models of the rebuild": lambda size: size["rebuild"]["busy"],
+    "increment": lambda size: size["increment"]["seconds"],
+    "polars": lambda size: size["polars"]["seconds"],
+    "floor": lambda size: size["floor"]["seconds"],
+}
+# How they are called in tables and in the picture.
+NAMES = {
+    "rebuild": "build from nothing",
+    "increment": "daily increment",
+    "polars": "core marts in Polars",
+    "floor": "read and write alone",
+}
 
 
 def slope(points: Iterable[tuple[float, float]]) -> float | None:
@@ -35,16 +49,9 @@ def slope(points: Iterable[tuple[float, float]]) -> float | None:
 
 def slopes(sizes: list[dict]) -> dict[str, float]:
     """The slope of each way, and of each model that takes long enough at two sizes or more."""
-    ways = {
-        "rebuild": lambda size: size["rebuild"]["seconds"],
-        "models of the rebuild": lambda size: size["rebuild"]["busy"],
-        "increment": lambda size: size["increment"]["seconds"],
-        "polars": lambda size: size["polars"]["seconds"],
-        "floor": lambda size: size["floor"]["seconds"],
-    }
     found = {
         name: slope((size["orders"], seconds(size)) for size in sizes)
-        for name, seconds in ways.items()
+        for name, seconds in WAYS.items()
     }
     points: dict[str, list[tuple[float, float]]] = {}
     for size in sizes:
@@ -133,14 +140,6 @@ def summary(results: dict) -> str:
     return table(lines)
 
 
-NAMES = {
-    "rebuild": "build from nothing",
-    "increment": "daily increment",
-    "polars": "core marts in Polars",
-    "floor": "read and write alone",
-}
-
-
 def dearest(results: dict, n: int | None = DEAREST) -> str:
     """The dearest models of the largest size, a line each, as markdown; all of them with None."""
     size = results["sizes"][-1]
@@ -188,11 +187,6 @@ def section(results: dict, picture: str | None) -> str:
     """What stands between the marks in the page of the benchmarks, as markdown."""
     machine = results["machine"]
     others = max(size[part]["others"] for size in results["sizes"] for part in NAMES)
-    exponents = {
-        name: results["slopes"][name]
-        for name in ("rebuild", "models of the rebuild", "increment", "polars", "floor")
-        if name in results["slopes"]
-    }
     parts = [
         f"{machine['cores']} cores, {machine['memory_bytes'] / 1e9:.0f} GB; Python "
         f"{machine['python']}, DuckDB {machine['duckdb']}, Polars {machine['polars']}, "
@@ -203,11 +197,7 @@ def section(results: dict, picture: str | None) -> str:
         "The dearest models of the largest build, and what they took in its increment:",
         dearest(results),
     ]
-    if exponents:
-        said = ", ".join(f"{name} {value:.2f}" for name, value in exponents.items())
-        parts.append(
-            f"Slope of the logarithm of seconds against that of orders (1 is linear): {said}."
-        )
+    parts += slope_line(results)
     wrong = [
         f"{size['orders']:,} orders: {', '.join(size['differing'])}"
         for size in results["sizes"]
@@ -218,6 +208,16 @@ def section(results: dict, picture: str | None) -> str:
     else:
         parts.append("After the increment every mart was equal to the one built from nothing.")
     return "\n\n".join(parts)
+
+
+def slope_line(results: dict) -> list[str]:
+    """A sentence with the slope of each way; no sentence where there is one size only."""
+    said = ", ".join(
+        f"{name} {results['slopes'][name]:.2f}" for name in WAYS if name in results["slopes"]
+    )
+    if not said:
+        return []
+    return [f"Slope of the logarithm of seconds against that of orders (1 is linear): {said}."]
 
 
 def check_page(page: Path) -> tuple[str, str]:
