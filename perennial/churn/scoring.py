@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import skops.io
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 from perennial.churn.features import FEATURES, THEMES, describe, feature_matrix
 from perennial.churn.training import columns_of, predict
@@ -50,14 +51,17 @@ def score_customers(today: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
         return pl.DataFrame(schema=SCORES_SCHEMA)
     name = champion["model_name"][0]
     model = skops.io.loads(champion["fitted_model"][0], trusted=TRUSTED_TYPES)
+    # As in training: beside other models of dbt, threads that wait by spinning slow all down.
+    with threadpool_limits(1):
+        probability = predict(name, model, today)
+        reasons = _reasons(name, model, today)
     scored = today.select(
         "customer_id",
         scored_at=pl.col("snapshot_at"),
         model_name=pl.lit(name),
         horizon_days=pl.lit(champion["horizon_days"][0]),
-        churn_probability=pl.Series(predict(name, model, today)),
+        churn_probability=pl.Series(probability),
     )
-    reasons = _reasons(name, model, today)
     return scored.with_columns(
         pl.Series(f"reason_{n + 1}", reasons[:, n].tolist(), dtype=pl.String)
         for n in range(N_REASONS)

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from perennial.churn.features import FEATURES, feature_matrix
 
@@ -229,9 +230,12 @@ def train_models(features: pl.DataFrame, today: pl.DataFrame) -> pl.DataFrame:
 
     rows = []
     for name in candidates():
-        kept = _fit(name, labelled)
-        chosen_by = predict(name, _fit(name, train), select)
-        tested = predict(name, _fit(name, known_at_test), test)
+        # Threads of OpenMP wait by spinning: beside other models of dbt they cost more than
+        # they bring.
+        with threadpool_limits(1):
+            kept = _fit(name, labelled)
+            chosen_by = predict(name, _fit(name, train), select)
+            tested = predict(name, _fit(name, known_at_test), test)
         rows.append(
             {
                 "model_name": name,

@@ -18,32 +18,18 @@
 {%- set rows = perennial.touched_rows(
     ref('stg_events'), 'events', perennial.visitor_id('events'), 'visitor_id'
 ) -%}
+-- No more than the windows below need: they sort every row whole, and events are wide.
 with known as (
     select
         events.event_id,
-        events.event_type,
         events.occurred_at,
         events.customer_id as own_customer_id,
-        events.anonymous_id,
-        events.product_id,
-        events.url,
-        events.referrer,
-        events.utm_source,
-        events.utm_medium,
-        events.utm_campaign,
-        events.device,
-        events.platform,
-        events.properties,
-        events.value,
-        events.ingested_at,
-        events.first_ingested_at,
         -- A device keeps its timeline through logins; without its cookie there is the
         -- customer, and for an unknown one the sender's own session.
         {{ perennial.visitor_id('events') }} as visitor_id,
         -- What is sent to a customer is no visit.
         events.event_type not in ('email_sent', 'email_open', 'push_open') as is_visit,
         links.customer_id as first_customer_id,
-        events.customer_id is not null as is_identified,
         (
             select load_began_at
             from {{ ref('first_loads') }}
@@ -102,31 +88,35 @@ sessions as (
 )
 
 select
-    cast(event_id as string) as event_id,
-    cast(event_type as string) as event_type,
-    cast(customer_id as string) as customer_id,
-    cast(anonymous_id as string) as anonymous_id,
-    cast(visitor_id as string) as visitor_id,
+    cast(events.event_id as string) as event_id,
+    cast(events.event_type as string) as event_type,
+    cast(sessions.customer_id as string) as customer_id,
+    cast(events.anonymous_id as string) as anonymous_id,
+    cast(sessions.visitor_id as string) as visitor_id,
     -- A session is called by its first event: a name that later sessions cannot change.
-    cast(first_event_id as string) as session_id,
-    cast(product_id as string) as product_id,
-    cast(url as string) as url,
-    cast(referrer as string) as referrer,
-    cast(utm_source as string) as utm_source,
-    cast(utm_medium as string) as utm_medium,
-    cast(utm_campaign as string) as utm_campaign,
-    cast(device as string) as device,
-    cast(platform as string) as platform,
-    cast(properties as string) as properties,
-    cast(is_visit as boolean) as is_visit,
-    cast(is_identified as boolean) as is_identified,
-    cast(is_session_start as boolean) as is_session_start,
-    cast(value as decimal(18, 2)) as value,
-    cast(occurred_at as timestamp) as occurred_at,
-    cast({{ perennial.local_date('occurred_at') }} as date) as occurred_on,
-    cast(ingested_at as timestamp) as ingested_at,
+    cast(sessions.first_event_id as string) as session_id,
+    cast(events.product_id as string) as product_id,
+    cast(events.url as string) as url,
+    cast(events.referrer as string) as referrer,
+    cast(events.utm_source as string) as utm_source,
+    cast(events.utm_medium as string) as utm_medium,
+    cast(events.utm_campaign as string) as utm_campaign,
+    cast(events.device as string) as device,
+    cast(events.platform as string) as platform,
+    cast(events.properties as string) as properties,
+    cast(sessions.is_visit as boolean) as is_visit,
+    cast(events.customer_id is not null as boolean) as is_identified,
+    cast(sessions.is_session_start as boolean) as is_session_start,
+    cast(events.value as decimal(18, 2)) as value,
+    cast(events.occurred_at as timestamp) as occurred_at,
+    cast({{ perennial.local_date('events.occurred_at') }} as date) as occurred_on,
+    cast(events.ingested_at as timestamp) as ingested_at,
     cast(
-        {{ perennial.known_at('occurred_at', 'first_ingested_at', 'load_began_at') }}
+        {{ perennial.known_at(
+            'events.occurred_at', 'events.first_ingested_at', 'sessions.load_began_at'
+        ) }}
         as timestamp
     ) as known_at
-from sessions
+from {{ rows }} as events
+inner join sessions
+    on events.event_id = sessions.event_id
