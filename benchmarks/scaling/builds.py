@@ -19,6 +19,8 @@ from scaling.children import clean_environment, run
 WAREHOUSE = "warehouse.duckdb"
 # Data tests ask whether the rows are right, which is another question than what they cost.
 NO_TESTS = "resource_type:test resource_type:unit_test"
+# What DuckDB may take, so that with Python the whole build stays below 8 GB.
+MEMORY = "6GB"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Bench:
             PERENNIAL_SHOP="files",
             PERENNIAL_RAW=self.raw,
             PERENNIAL_WAREHOUSE=self.warehouse,
+            PERENNIAL_MEMORY=MEMORY,
             DBT_TARGET_PATH=folder / "target",
             DBT_LOG_PATH=folder / "logs",
         )

@@ -213,16 +213,23 @@ class Warehouse:
         return self.connection.execute(sql)
 
     def build(
-        self, as_of: str | None = None, stop_after: int | None = None, in_full: bool = False
+        self,
+        as_of: str | None = None,
+        stop_after: int | None = None,
+        in_full: bool = False,
+        plainly: bool = False,
     ) -> None:
-        """Build all models, or the first few only; `in_full` as under --full-refresh."""
+        """Build all models, or the first few only.
+
+        `in_full` is as under --full-refresh; `plainly` makes tables without noting what changed.
+        """
         for statement in self.recording.start:
             self.execute(statement)
         if in_full:
             self.execute("delete from increments.marks")
         self.reasons = {}
         for node in self.recording.nodes[:stop_after]:
-            self.make(node)
+            self.make(node, plainly)
             if node.name == "clock" and as_of is not None:
                 self.execute(
                     f"create or replace table intermediate.clock as select timestamp '{as_of}' "
@@ -230,7 +237,7 @@ class Warehouse:
                     f"at time zone '{SETTINGS['timezone']}' as date) as as_of_on"
                 )
 
-    def make(self, node: Node) -> None:
+    def make(self, node: Node, plainly: bool = False) -> None:
         if node.materialized == "view" or node.name in self.never_change:
             if node.name not in self.made:
                 kind = "view" if node.materialized == "view" else "table"
@@ -238,6 +245,13 @@ class Warehouse:
                 self.made.add(node.name)
         elif node.materialized == "table":
             self.execute(f"create or replace table {node.relation} as {node.whole}")
+        elif plainly:
+            # The hours of loads are read by other models, the notes of changes by none.
+            for statement in [s for s in node.before if "perennial: hours" in s]:
+                self.execute(statement)
+            self.execute(f"create or replace table {node.relation} as {node.whole}")
+            for statement in [s for s in node.after if "perennial: hours" in s]:
+                self.execute(statement)
         else:
             self.make_tracked(node)
 
@@ -283,7 +297,7 @@ class Warehouse:
                 marks = ", ".join("?" * len(rows[0]))
                 self.connection.executemany(f"insert into raw.{table} values ({marks})", rows)
         self.execute("drop schema increments cascade; create schema increments")
-        self.build(as_of)
+        self.build(as_of, plainly=True)
 
     def fingerprints(self) -> dict[str, tuple]:
         """Of each table and view: its number of rows, and the sum of their hashes."""

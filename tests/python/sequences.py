@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import os
 import sys
 import tempfile
 import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -330,22 +333,52 @@ def try_sequences(
     return totals
 
 
+def try_share(recording: Recording, n: int, seed: int | None, worker: int) -> dict:
+    """What one process tries; it tells of its progress."""
+    began = time.monotonic()
+
+    def tell(totals: dict) -> None:
+        if totals["sequences"] % 20 == 0:
+            spent = time.monotonic() - began
+            print(f"  process {worker}: {totals['sequences']} in {spent:.0f} s", flush=True)
+
+    return try_sequences(recording, n, seed, tell)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=100, help="sequences (default: %(default)s)")
-    parser.add_argument("--seed", type=int, help="other sequences than the usual ones")
+    parser.add_argument("--seed", type=int, default=0, help="other sequences than the usual ones")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="processes that share them; with others come other sequences (default: %(default)s)",
+    )
     args = parser.parse_args()
     began = time.monotonic()
+    totals: Counter = Counter()
     with tempfile.TemporaryDirectory() as folder:
         print("dbt compiles the models once …", flush=True)
         recording = record(Path(folder))
-
-        def tell(totals: dict) -> None:
-            if totals["sequences"] % 20 == 0:
-                spent = time.monotonic() - began
-                print(f"  {totals['sequences']} sequences in {spent:.0f} s", flush=True)
-
-        totals = try_sequences(recording, args.n, args.seed, tell)
+    with ProcessPoolExecutor(args.jobs) as pool:
+        shares = [
+            pool.submit(
+                try_share,
+                recording,
+                len(range(worker, args.n, args.jobs)),
+                1000 * args.seed + worker,
+                worker + 1,
+            )
+            for worker in range(min(args.jobs, args.n))
+        ]
+        for share in as_completed(shares):
+            try:
+                totals.update(share.result())
+            except AssertionError as error:
+                pool.shutdown(wait=False, cancel_futures=True)
+                print(error, file=sys.stderr)
+                return 1
     print(
         f"{totals['sequences']} sequences of {totals['builds']} builds in "
         f"{time.monotonic() - began:.0f} s: every table as from nothing. Tables followed what "
