@@ -146,4 +146,17 @@ Before a run: the schema `increments`, this run's number, and nothing that nobod
         ~ ' (select min(run_number) from increments.marks)') %}
     {% do run_query('create or replace table increments.runs as'
         ~ ' select coalesce(max(run_number), 0) + 1 as run_number from increments.runs') %}
+    {% do perennial.empty_trained_models() %}
+{% endmacro %}
+
+
+{#- Under --full-refresh churn models are trained again, too, although their rows are the same. -#}
+{% macro empty_trained_models() %}
+    {% set node = graph.nodes.get('model.perennial.py_churn_models') %}
+    {% if flags.FULL_REFRESH and node and node.unique_id in selected_resources %}
+        {% set relation = adapter.get_relation(node.database, node.schema, node.alias) %}
+        {% if relation is not none %}
+            {% do run_query('delete from ' ~ relation) %}
+        {% endif %}
+    {% endif %}
 {% endmacro %}

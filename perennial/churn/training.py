@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+import sklearn
 import skops.io
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
@@ -32,6 +36,7 @@ LINEAR = "logistic_regression"
 
 MODELS_SCHEMA = {
     "model_name": pl.String,
+    "trained_from": pl.String,
     "status": pl.String,
     "is_champion": pl.Boolean,
     "horizon_days": pl.Int64,
@@ -187,8 +192,13 @@ def predict(model_name: str, model, rows: pl.DataFrame) -> np.ndarray:
     return model.predict_proba(feature_matrix(rows)[:, columns_of(model_name)])[:, 1]
 
 
-def train_models(features: pl.DataFrame, today: pl.DataFrame) -> pl.DataFrame:
+def train_models(
+    features: pl.DataFrame, today: pl.DataFrame, kept: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Train every candidate, test it out of time and choose the champion.
+
+    What was trained from the same rows by the same code is returned as it was: labelled
+    snapshots lie on a fixed calendar, so on most days nothing has changed.
 
     The champion is the candidate (never the baseline) with the lowest Brier score on the
     selection snapshot, which neither its training nor the test has seen. For the test each
@@ -199,6 +209,7 @@ def train_models(features: pl.DataFrame, today: pl.DataFrame) -> pl.DataFrame:
         features: rows of `churn_features`, in any order.
         today: rows of `churn_features_today`; only whether there are any matters, and their
             horizon.
+        kept: what this function returned before, or None.
 
     Returns:
         One row per candidate, with the columns of MODELS_SCHEMA. With too little data the
@@ -206,9 +217,38 @@ def train_models(features: pl.DataFrame, today: pl.DataFrame) -> pl.DataFrame:
         shop without customers.
     """
     labelled = features.sort("snapshot_on", "customer_id")
-    if features.is_empty() and today.is_empty():
+    trained_from = _digest(labelled, today)
+    if kept is not None and _is_of(kept, trained_from):
+        return kept.select(list(MODELS_SCHEMA)).cast(MODELS_SCHEMA)
+    models = _trained(labelled, today)
+    return models.with_columns(trained_from=pl.lit(trained_from)).select(list(MODELS_SCHEMA))
+
+
+def _is_of(kept: pl.DataFrame, trained_from: str) -> bool:
+    """Whether all of some kept models were trained from what this text stands for."""
+    if kept.is_empty() or not set(MODELS_SCHEMA) <= set(kept.columns):
+        return False
+    return (kept["trained_from"] == trained_from).all(ignore_nulls=False) or False
+
+
+def _digest(labelled: pl.DataFrame, today: pl.DataFrame) -> str:
+    """Return a text that is another if the models would be: of rows, code and libraries."""
+    digest = hashlib.sha256()
+    for name in ("training.py", "features.py"):
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    horizons = today["horizon_days"].unique().sort().to_list()
+    digest.update(repr([sklearn.__version__, pl.__version__, horizons]).encode())
+    content = io.BytesIO()
+    labelled.rechunk().write_ipc(content, compression="uncompressed")
+    digest.update(content.getbuffer())
+    return digest.hexdigest()
+
+
+def _trained(labelled: pl.DataFrame, today: pl.DataFrame) -> pl.DataFrame:
+    """As train_models, without looking back; `labelled` is sorted."""
+    if labelled.is_empty() and today.is_empty():
         return pl.DataFrame(schema=MODELS_SCHEMA)
-    horizon_days = int((today if features.is_empty() else features)["horizon_days"][0])
+    horizon_days = int((today if labelled.is_empty() else labelled)["horizon_days"][0])
     split = split_snapshots(labelled["snapshot_on"].unique().to_list(), horizon_days)
     if split is None:
         why = f"the history is shorter than three horizons of {horizon_days} days"

@@ -6,6 +6,12 @@ from perennial.churn import train_models
 def model(dbt, session):
     """Return one row per candidate model."""
     dbt.config(materialized="table")
-    return train_models(
-        dbt.ref("churn_features").pl(), dbt.ref("churn_features_today").pl()
-    ).to_arrow()
+    features, today = dbt.ref("churn_features").pl(), dbt.ref("churn_features_today").pl()
+    # A build with --full-refresh has emptied it: see start_increments.
+    is_there = session.execute(
+        "select count(*) from duckdb_tables() where database_name = ? and schema_name = ? "
+        "and table_name = ?",
+        [dbt.this.database, dbt.this.schema, dbt.this.identifier],
+    ).fetchall()[0][0]
+    kept = session.sql(f"from {dbt.this}").pl() if is_there else None
+    return train_models(features, today, kept).to_arrow()

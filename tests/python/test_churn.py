@@ -166,3 +166,26 @@ def test_a_tree_without_a_split_and_one_with_too_many_leaves(boosted):
                 *[boosted[1][:, :1] % 97 + np.arange(40_000)[:, None], np.arange(40_000) % 7 > 3]
             )
         )
+
+
+# Kept models
+
+
+def test_models_are_trained_again_when_anything_changes():
+    features = make_features()
+    today = features.filter(pl.col("snapshot_on") == date(2024, 12, 31))
+    first = train_models(features, today)
+    # A kept model is a zip file, which holds the time of its making: bytes tell what was kept.
+    same = train_models(features.sample(fraction=1, shuffle=True, seed=2), today, first)
+    assert same.equals(first)
+
+    def was_kept(kept: pl.DataFrame, **columns: pl.Expr) -> bool:
+        return train_models(features.with_columns(**columns), today, kept).equals(kept)
+
+    assert was_kept(first)
+    one = pl.when(pl.int_range(pl.len()) == 2000)
+    assert not was_kept(first, recency_days=one.then(0.5).otherwise("recency_days"))
+    assert not was_kept(first, is_churned=one.then(~pl.col("is_churned")).otherwise("is_churned"))
+    assert not was_kept(first.with_columns(trained_from=pl.lit("other rows")))
+    assert not was_kept(first.drop("weights"))
+    assert not was_kept(first.clear())
