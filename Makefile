@@ -9,6 +9,7 @@ TO ?=
 KEEP ?=
 PARQUET ?=
 CUSTOMER ?=
+STATE ?=
 MORE ?=
 ORDERS ?= 100000 1000000
 BIN = $(VENV)/bin
@@ -20,7 +21,7 @@ FORGET_ARGS = $(BUILD_ARGS) $(if $(TO),--releases "$$TO") $(MORE)
 # dbt alone, after a build, with the same settings.
 DBT = PERENNIAL_SHOP=$(SHOP) PERENNIAL_RAW="$$RAW" PERENNIAL_WAREHOUSE="$$WAREHOUSE" $(BIN)/dbt
 # By way of the environment: a path may hold a quote.
-export RAW WAREHOUSE VARS TO CUSTOMER
+export RAW WAREHOUSE VARS TO CUSTOMER STATE
 export DBT_SEND_ANONYMOUS_USAGE_STATS = false
 
 .PHONY: help
@@ -40,6 +41,14 @@ test: lint test-build $(if $(shell command -v java),install-spark) ## everything
 .PHONY: test-build
 test-build: install-dev
 	@$(BIN)/perennial build --shop demo --warehouse target/test/demo.duckdb --out target/test/report.html
+
+.PHONY: slim
+slim: install ## build and test what differs from production (STATE=<folder of its manifest.json> WAREHOUSE=<its file>)
+	@test -f "$$STATE/manifest.json" || { echo "There is no manifest.json of production in '$$STATE': make slim STATE=<folder> WAREHOUSE=<file>" >&2; exit 2; }
+	@test -f "$$WAREHOUSE" || { echo "There is no warehouse of production at '$$WAREHOUSE': make slim STATE=<folder> WAREHOUSE=<file>" >&2; exit 2; }
+	@mkdir -p target/ci && rm -f target/ci/ci.duckdb target/ci/ci.duckdb.wal
+	@$(DBT) build --target ci --target-path target/ci --state "$$STATE" --defer --favor-state \
+		$(if $(VARS),--vars "$$VARS") --select state:modified+ $(MORE)
 
 .PHONY: lint
 lint: test-build ## ruff and sqlfluff

@@ -274,7 +274,7 @@ Arguments:
 
 
 {% macro clock_relation() %}
-    {% do return(graph.nodes['model.perennial.clock'].relation_name) %}
+    {% do return(ref('perennial', 'clock')) %}
 {% endmacro %}
 
 

@@ -16,7 +16,10 @@
         {% do perennial.load_forgotten() %}
     {% endif %}
     {% set shop = perennial.setting('shop') %}
-    {% if shop == 'files' and flags.WHICH in ['build', 'run'] %}
+    {% set production = perennial.production() if flags.WHICH in ['build', 'run'] else none %}
+    {% if production %}
+        {% do perennial.read_from_production(production) %}
+    {% elif shop == 'files' and flags.WHICH in ['build', 'run'] %}
         {% do perennial.load_raw_files() %}
     {% endif %}
     {% if shop in ['files', 'tables'] and flags.WHICH in ['build', 'run'] %}
