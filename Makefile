@@ -46,6 +46,7 @@ test-build: install-dev
 slim: install ## build and test what differs from production (STATE=<folder of its manifest.json> WAREHOUSE=<its file>)
 	@test -f "$$STATE/manifest.json" || { echo "There is no manifest.json of production in '$$STATE': make slim STATE=<folder> WAREHOUSE=<file>" >&2; exit 2; }
 	@test -f "$$WAREHOUSE" || { echo "There is no warehouse of production at '$$WAREHOUSE': make slim STATE=<folder> WAREHOUSE=<file>" >&2; exit 2; }
+	@test "$$(basename "$$WAREHOUSE")" != ci.duckdb || { echo "The warehouse of production may not be called ci.duckdb, as the one that is built; rename it." >&2; exit 2; }
 	@mkdir -p target/ci && rm -f target/ci/ci.duckdb target/ci/ci.duckdb.wal
 	@$(DBT) build --target ci --target-path target/ci --state "$$STATE" --defer --favor-state \
 		$(if $(VARS),--vars "$$VARS") --select state:modified+ $(MORE)
@@ -101,6 +102,10 @@ sequences: install-dev ## random lives of a shop: increments against builds from
 kills: install-dev ## kill builds and publishes at random moments; the next ones must be right (N=200)
 	@$(BIN)/python tests/python/kills.py --n $(or $(N),200) $(if $(SEED),--seed $(SEED))
 
+.PHONY: pins
+pins: .venv-low/.installed .venv-high/.installed ## the demo with the lowest and the newest packages that pyproject.toml admits, compared
+	@.venv-high/bin/python integration_tests/pins/both_pins.py
+
 .PHONY: spark
 spark: install install-spark ## the demo on Apache Spark, and every table compared with DuckDB's
 	@$(BIN)/python integration_tests/spark/both_engines.py
@@ -152,6 +157,18 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@echo "Installing Spark into .venv-spark (some 500 MB to load) …"
 	@$(PYTHON) -m venv .venv-spark
 	@.venv-spark/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-spark.txt
+	@touch $@
+
+.venv-low/.installed: requirements-low.txt pyproject.toml
+	@echo "Installing the lowest packages into .venv-low …"
+	@$(PYTHON) -m venv .venv-low
+	@.venv-low/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-low.txt -e .
+	@touch $@
+
+.venv-high/.installed: pyproject.toml
+	@echo "Installing the newest packages into .venv-high …"
+	@$(PYTHON) -m venv .venv-high
+	@.venv-high/bin/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
 .DEFAULT:

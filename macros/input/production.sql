@@ -8,11 +8,9 @@
     {% endif %}
     {% set found = run_query('select database_name from duckdb_databases() where readonly'
         ~ ' and not internal order by database_oid').columns[0].values() %}
-    {#- DuckDB leaves out, without a word, a second file of the same name. -#}
     {% if not found %}
-        {% do perennial.stop("the target ci reads no warehouse of production: it must be attached "
-            ~ "read-only, and its file must not be called as the one that is written, "
-            ~ target.path ~ '.') %}
+        {% do perennial.stop("the target ci must attach production's warehouse read-only; see the "
+            ~ 'target of that name in the profiles.yml of Perennial.') %}
     {% endif %}
     {% do return(found[0]) %}
 {% endmacro %}

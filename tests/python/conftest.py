@@ -38,15 +38,15 @@ class Build:
         with duckdb.connect(str(self.warehouse), read_only=True) as connection:
             return connection.execute(sql).fetchall()
 
-    def fingerprints(self) -> dict[str, tuple]:
+    def fingerprints(self, schema: str = "marts") -> dict[str, tuple]:
         """Of each mart, whatever the order of its rows: their number and the sum of hashes."""
         with duckdb.connect(str(self.warehouse), read_only=True) as connection:
             tables = connection.execute(
-                "select table_name from information_schema.tables where table_schema = 'marts'"
+                "select table_name from information_schema.tables where table_schema = ?", [schema]
             ).fetchall()
             return {
                 table: connection.execute(
-                    f"select count(*), sum(cast(hash(m) as hugeint)) from marts.{table} as m"
+                    f"select count(*), sum(cast(hash(m) as hugeint)) from {schema}.{table} as m"
                 ).fetchone()
                 for (table,) in tables
             }

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, Build, green
+from conftest import ONLY_MODELS, PROJECT, Build, green, perennial
 
 pytestmark = pytest.mark.slow
 
@@ -73,11 +73,12 @@ def test_the_marts_hold_the_shop(installed):
     # Thirteen pieces on seven receipts, one of them a guest's; the eighth was cancelled.
     assert installed.query(
         "select count(*), count(*) filter (is_cancelled), count(*) filter (is_guest), "
-        "cast(sum(revenue_amount) as varchar) from marts.orders"
+        "cast(sum(revenue_amount) as varchar) from retention_marts.orders"
     ) == [(8, 1, 1, "130.50")]
     # dot has an account and never ordered.
     assert installed.query(
-        "select customer_id, country, n_orders, first_ordered_on from marts.customers order by all"
+        "select customer_id, country, n_orders, first_ordered_on from retention_marts.customers "
+        "order by all"
     ) == [
         ("ann", "DE", 3, dt.date(2024, 1, 5)),
         # Half past midnight in Berlin.
@@ -87,23 +88,23 @@ def test_the_marts_hold_the_shop(installed):
     ]
     assert installed.query(
         "select cohort_start_on, list(retention_numerator order by period_number) "
-        "from marts.cohort_retention where grain = 'month' and segment_type = 'all' "
+        "from retention_marts.cohort_retention where grain = 'month' and segment_type = 'all' "
         "and is_mature group by all order by all"
     ) == [(dt.date(2024, 1, 1), [1, 1, 0]), (dt.date(2024, 2, 1), [2, 1])]
-    assert installed.query("select table_name, reason from staging.quarantine") == [
+    assert installed.query("select table_name, reason from retention_staging.quarantine") == [
         ("order_items", "unknown parent")
     ]
 
 
 def test_the_vars_of_the_project_are_heeded(installed):
-    settings = dict(installed.query("select name, value from marts.settings"))
+    settings = dict(installed.query("select name, value from retention_marts.settings"))
     assert (settings["shop"], settings["timezone"], settings["currency"]) == (
         "models",
         "Europe/Berlin",
         "CHF",
     )
     assert settings["as_of"] == "2024-04-02 09:00:00"
-    assert installed.query("select distinct currency from marts.orders") == [("CHF",)]
+    assert installed.query("select distinct currency from retention_marts.orders") == [("CHF",)]
 
 
 def test_a_model_on_top_of_a_mart(installed):
@@ -114,9 +115,27 @@ def test_a_model_on_top_of_a_mart(installed):
 
 def test_the_python_models_ran(installed):
     # Three months cannot teach what ninety days without an order mean, and the models say so.
-    statuses = installed.query("select distinct status from intermediate.py_churn_models")
+    statuses = installed.query("select distinct status from retention_work.py_churn_models")
     assert len(statuses) == 1 and statuses[0][0].startswith("abstained")
-    assert installed.query("select count(*) from intermediate.py_churn_scores") == [(0,)]
+    assert installed.query("select count(*) from retention_work.py_churn_scores") == [(0,)]
+
+
+def test_the_sources_of_the_project_are_read_and_tested(installed):
+    found = tables(installed)
+    assert found["till"] == {"receipts", "lines", "clients"}
+    assert found["main_shop"] == {"shop_orders", "shop_order_lines", "shop_customers"}
+    assert "source_unique_till_receipts_receipt" in installed.output
+
+
+def test_tables_go_where_the_project_says(installed):
+    found = tables(installed)
+    assert {schema for schema in found if schema.startswith("retention")} == {
+        "retention_staging",
+        "retention_work",
+        "retention_reference",
+        "retention_marts",
+    }
+    assert not found.keys() & {"staging", "intermediate", "reference", "marts", "main"}
 
 
 def test_neither_demo_nor_examples_are_loaded(installed):
@@ -129,7 +148,7 @@ def test_the_build_warns_of_nothing(installed):
     assert "WARNING" not in installed.output
 
 
-def test_a_project_may_use_the_names_of_marts(installed, tmp_path):
+def test_a_project_may_use_the_names_of_marts_and_of_schemas(installed, tmp_path):
     project = install(tmp_path / "package")
     own = project / "models" / "reporting"
     (own / "customers.sql").write_text("select 'hers' as customer_id\n", encoding="utf-8")
@@ -147,8 +166,16 @@ def test_a_project_may_use_the_names_of_marts(installed, tmp_path):
 
     flag = "flags:\n  require_ref_searches_node_package_before_root: true\n"
     assert "flags:\n" in text
-    file.write_text(text.replace("flags:\n", flag), encoding="utf-8")
-    shared = green(dbt(project, "run"))
-    assert shared.fingerprints().keys() == installed.fingerprints().keys()
-    mine, theirs = shared.fingerprints(), installed.fingerprints()
+    text, where_tables_go = text.replace("flags:\n", flag).split("  # Where Perennial's tables go.")
+    assert "+schema: retention_marts" in where_tables_go
+    file.write_text(text, encoding="utf-8")
+    shared = green(dbt(project, "build", "--exclude", ONLY_MODELS))
+    mine, theirs = shared.fingerprints(), installed.fingerprints("retention_marts")
+    assert mine.keys() == theirs.keys()
     assert {table for table in mine if mine[table] != theirs[table]} == {"settings"}
+    # The command line knows the marts by the schema's own name.
+    page = tmp_path / "report.html"
+    done = perennial("report", "--warehouse", shared.warehouse, "--out", page)
+    assert done.returncode == 0 and page.exists(), done.stderr
+    done = perennial("report", "--warehouse", installed.warehouse, "--out", page)
+    assert done.returncode == 2 and "marts" in done.stderr

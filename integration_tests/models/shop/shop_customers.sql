@@ -1,4 +1,8 @@
+with clients as (
+    select * from {{ source('till', 'clients') }}
+)
+
 select
     client as customer_id,
     upper(land) as country
-from (values ('ann', 'de'), ('bob', 'at'), ('cem', 'de'), ('dot', 'ch')) as clients (client, land)
+from clients

@@ -1,0 +1,147 @@
+"""Build the demo with the lowest and with the newest packages, and compare the marts.
+
+`make pins` makes the two environments and runs this in the newer one, whose DuckDB can read what
+the older one wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import duckdb
+from packaging.requirements import Requirement
+
+from perennial.fingerprints import fingerprint, marts_of
+
+PROJECT = Path(__file__).parents[2]
+sys.path.insert(0, str(PROJECT / "integration_tests" / "spark"))
+
+from both_engines import compare_table  # noqa: E402
+
+FOLDER = PROJECT / "target" / "pins"
+# Rows that hold what scikit-learn's gradient boosting has learned: another version of it learns
+# otherwise. All other rows must be equal.
+OF_GRADIENT_BOOSTING = {
+    "churn_scores": "model_name = 'gradient_boosting'",
+    "churn_model_evaluation": "model_name = 'gradient_boosting'",
+    "churn_model_deciles": "model_name = 'gradient_boosting'",
+    "feature_drift": "feature = 'churn_probability'",
+    "data_checks": "check_name = 'drift' and subject = 'churn_probability'",
+}
+
+
+def direct_dependencies() -> list[Requirement]:
+    """Return what pyproject.toml asks for."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [Requirement(text) for text in project["dependencies"]]
+
+
+def versions(python: Path) -> dict[str, str]:
+    """Return the versions of the direct dependencies in an environment, by name."""
+    names = [requirement.name for requirement in direct_dependencies()]
+    code = (
+        "import json, sys; from importlib.metadata import version; "
+        "print(json.dumps({name: version(name) for name in sys.argv[1:]}))"
+    )
+    done = subprocess.run([python, "-c", code, *names], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def build(name: str) -> bool:
+    """Build the demo in .venv-<name> with every test, and publish it; whether all is green."""
+    python = PROJECT / f".venv-{name}" / "bin" / "python"
+    print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in versions(python).items()), flush=True)
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PERENNIAL_", "DBT_"))
+    }
+    environment |= {
+        "DBT_TARGET_PATH": str(FOLDER / name / "target"),
+        "DBT_LOG_PATH": str(FOLDER / name / "logs"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
+        "NO_COLOR": "1",
+        "DBT_USE_COLORS": "false",
+    }
+    perennial = [python, "-m", "perennial.cli"]
+    warehouse = ["--shop", "demo", "--warehouse", FOLDER / name / "demo.duckdb"]
+    for command in (
+        ["build", *warehouse, "--out", FOLDER / name / "report.html"],
+        ["publish", *warehouse, "--to", FOLDER / name / "releases", "--parquet"],
+    ):
+        done = subprocess.run(
+            [*perennial, *command],
+            cwd=PROJECT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        if done.returncode:
+            print(done.stdout[-6000:])
+            return False
+    return True
+
+
+def compare(low: Path, high: Path) -> bool:
+    """Print which marts of two warehouses differ, and in what; return whether that may be.
+
+    Doubles may differ by both_engines.TOLERANCE, and OF_GRADIENT_BOOSTING in everything.
+    """
+    is_right = True
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{low}' as low (read_only)")
+        connection.execute(f"attach '{high}' as high (read_only)")
+        tables = marts_of(connection, "high")
+        if tables != marts_of(connection, "low"):
+            print("WRONG: the marts of the two have different columns.")
+            return False
+        for table in tables:
+            lines, is_equal = describe(connection, table)
+            print(*(f"{table:<28}{line}" for line in lines), sep="\n", end="\n" * bool(lines))
+            is_right &= is_equal
+        print(f"{len(tables)} marts; those not named are the same bit for bit.")
+    return is_right
+
+
+def describe(connection: duckdb.DuckDBPyConnection, table: str) -> tuple[list[str], bool]:
+    """Return in what a mart of the attached `low` and `high` differs, and whether it may."""
+    mine, theirs = f"high.marts.{table}", f"low.marts.{table}"
+    if fingerprint(connection, mine) == fingerprint(connection, theirs):
+        return [], True
+    lines = []
+    learned = OF_GRADIENT_BOOSTING.get(table)
+    if learned:
+        mine, theirs = (
+            f"(select * from {one} where ({learned}) is not true)" for one in (mine, theirs)
+        )
+        lines.append(f"rows of gradient boosting differ ({learned})")
+    if not learned or fingerprint(connection, mine) != fingerprint(connection, theirs):
+        result = compare_table(connection, table, mine, theirs)
+        if not result.is_equal:
+            return [
+                *lines,
+                f"WRONG: {result.n_differing:,} of {result.n_rows:,} rows differ",
+            ], False
+        lines.append("equal but for the last digits of floats")
+    return lines, True
+
+
+def main() -> int:
+    """Build with both and print how they differ; 1 where they may not, or one is not green."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    if not all([build("low"), build("high")]):
+        return 1
+    print("Every build, test and publish was green.")
+    return 0 if compare(FOLDER / "low" / "demo.duckdb", FOLDER / "high" / "demo.duckdb") else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
