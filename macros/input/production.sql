@@ -1,9 +1,9 @@
 {#- Slim CI: the target `ci` builds into a file of its own and reads all else from the warehouse of
     production, which is attached read-only; see docs/slim_ci.md. -#}
 
-{#- The database of production, where the target is `ci`; otherwise none. -#}
+{#- The database of production, where the target is `ci` and dbt defers to it; otherwise none. -#}
 {% macro production() %}
-    {% if not execute or target.name != 'ci' or not target.get('attach') %}
+    {% if not execute or target.name != 'ci' or not flags.DEFER %}
         {% do return(none) %}
     {% endif %}
     {% set found = run_query('select database_name from duckdb_databases() where readonly'
