@@ -3,7 +3,7 @@
 
 {#- The database of production, where the target is `ci` and dbt defers to it; otherwise none. -#}
 {% macro production() %}
-    {% if not execute or target.name != 'ci' or not flags.DEFER %}
+    {% if not execute or target.name != 'ci' or not invocation_args_dict.get('defer') %}
         {% do return(none) %}
     {% endif %}
     {% set found = run_query('select database_name from duckdb_databases() where readonly'
