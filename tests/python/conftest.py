@@ -26,6 +26,27 @@ ORDERS = "order_id,customer_id,ordered_at,status\n"
 ITEMS = "order_id,line_number,product_id,quantity,unit_price\n"
 
 
+# Files of tests that take minutes go first, so that no process has one left when others are done.
+LONG = [
+    "test_forget.py",
+    "test_faults.py",
+    "test_increments.py",
+    "test_builds.py",
+    "test_spark.py",
+    "test_package.py",
+    "test_monitor.py",
+    "test_slim.py",
+    "test_leakage.py",
+    "test_bench_scale.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; within a file, and among the others, the order stays."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONG)))
+
+
 @dataclass
 class Build:
     """A finished `perennial build`."""

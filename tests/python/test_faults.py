@@ -268,8 +268,8 @@ def test_a_build_whose_command_was_killed_alone_keeps_others_away(place):
 
 def test_kills_leave_no_trace(place):
     """A sample; `make kills` tries more."""
-    killed = try_kills(place, 4, seed=1, loads=(BEFORE, AFTER))
-    assert killed.total() >= 4
+    killed = try_kills(place, 2, seed=1, loads=(BEFORE, AFTER))
+    assert killed.total() >= 2
     assert {what.split(":")[0] for what in killed} == {"build", "publish"}
 
 
