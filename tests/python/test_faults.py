@@ -268,8 +268,11 @@ def test_a_build_whose_command_was_killed_alone_keeps_others_away(place):
 
 def test_kills_leave_no_trace(place):
     """A sample; `make kills` tries more."""
-    killed = try_kills(place, 2, seed=1, loads=(BEFORE, AFTER))
-    assert killed.total() >= 2
+    killed = try_kills(place, 1, only=0, loads=(BEFORE, AFTER))
+    # A publish may be over before it is killed.
+    for number in range(1, 20, 2):
+        if len(killed) < 2:
+            killed += try_kills(place, 1, only=number, loads=(BEFORE, AFTER))
     assert {what.split(":")[0] for what in killed} == {"build", "publish"}
 
 
