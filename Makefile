@@ -40,7 +40,8 @@ test: lint test-build $(if $(shell command -v java),install-spark) ## everything
 # The demo, with every data test and unit test; the linter of SQL and pytest look at it too.
 .PHONY: test-build
 test-build: install-dev
-	@$(BIN)/perennial build --shop demo --warehouse target/test/demo.duckdb --out target/test/report.html
+	@$(BIN)/perennial build --shop demo --unit-tests --warehouse target/test/demo.duckdb \
+		--out target/test/report.html
 
 .PHONY: slim
 slim: install ## build and test what differs from production (STATE=<folder of its manifest.json> WAREHOUSE=<its file>)

@@ -274,7 +274,7 @@ def test_every_model_has_a_key_test(docs):
     tested = {
         test["attached_node"]
         for test in docs.of_type("test").values()
-        if (test.get("test_metadata") or {}).get("name") in ("unique", "unique_together")
+        if (test.get("test_metadata") or {}).get("name") in ("primary_key", "unique_together")
         and test["config"]["severity"].lower() == "error"
         and test["config"]["where"] is None
     }
