@@ -6,23 +6,10 @@ import hashlib
 import io
 from dataclasses import dataclass
 from datetime import date, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-import sklearn
-import skops.io
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
-
-from perennial.churn.features import FEATURES, feature_matrix
-
-SEED = 20240229
 
 # With less than this a model learns noise: it abstains, and says why.
 MIN_CUSTOMERS = 200
@@ -33,6 +20,8 @@ BASELINE = "recency"
 
 # The candidate that SQL can score by itself: see churn_linear_scores.
 LINEAR = "logistic_regression"
+TREES = "gradient_boosting"
+CANDIDATES = (LINEAR, TREES, BASELINE)
 
 MODELS_SCHEMA = {
     "model_name": pl.String,
@@ -59,33 +48,6 @@ MODELS_SCHEMA = {
         pl.Struct({"customer_id": pl.String, "is_churned": pl.Boolean, "probability": pl.Float64})
     ),
 }
-
-
-def candidates() -> dict[str, Pipeline]:
-    """Return the unfitted models by name."""
-    return {
-        LINEAR: make_pipeline(
-            # A feature that is missing for everyone is kept, as zeros: columns must not shift.
-            SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
-            StandardScaler(),
-            LogisticRegression(C=0.1, max_iter=2000),
-        ),
-        "gradient_boosting": make_pipeline(
-            # A value of its own for what is missing: the trees' own way of handling it fails
-            # on a feature that is missing for everyone.
-            SimpleImputer(strategy="constant", fill_value=-99.0, keep_empty_features=True),
-            HistGradientBoostingClassifier(
-                learning_rate=0.05,
-                max_iter=150,
-                max_leaf_nodes=12,
-                min_samples_leaf=40,
-                l2_regularization=1.0,
-                early_stopping=False,
-                random_state=SEED,
-            ),
-        ),
-        BASELINE: make_pipeline(StandardScaler(), LogisticRegression()),
-    }
 
 
 @dataclass(frozen=True)
@@ -135,63 +97,6 @@ def _why_too_little(rows: pl.DataFrame, what: str) -> str | None:
     return None
 
 
-def columns_of(model_name: str) -> list[int]:
-    """Return which columns of the feature matrix a model uses."""
-    if model_name == BASELINE:
-        return [list(FEATURES).index("recency_days")]
-    return list(range(len(FEATURES)))
-
-
-def _fit(model_name: str, rows: pl.DataFrame):
-    model = candidates()[model_name]
-    matrix = feature_matrix(rows)[:, columns_of(model_name)]
-    return model.fit(matrix, rows["is_churned"].to_numpy().astype(int))
-
-
-def linear_weights(model: Pipeline) -> list[dict]:
-    """Return a fitted logistic regression as a sum that SQL can add up.
-
-    The log-odds of churn are the intercept plus, for each feature, weight times its value on
-    the scale of `feature_matrix`, or where it is missing, weight * fill_value +
-    weight_if_missing.
-
-    Args:
-        model: the fitted pipeline `logistic_regression` of candidates().
-
-    Returns:
-        One dict per feature and one for the feature 'intercept', with feature, fill_value,
-        weight and weight_if_missing.
-    """
-    imputer, scaler, regression = (step for _, step in model.steps)
-    weights = regression.coef_[0] / scaler.scale_
-    intercept = regression.intercept_[0] - weights @ scaler.mean_
-    # Behind the features stand the marks of what is missing, for those that ever were.
-    marks = dict(zip(imputer.indicator_.features_, weights[len(FEATURES) :], strict=True))
-    terms = [
-        {
-            "feature": feature,
-            "fill_value": float(imputer.statistics_[column]),
-            "weight": float(weights[column]),
-            "weight_if_missing": float(marks.get(column, 0.0)),
-        }
-        for column, feature in enumerate(FEATURES)
-    ]
-    return [
-        {
-            "feature": "intercept",
-            "fill_value": 0.0,
-            "weight": float(intercept),
-            "weight_if_missing": 0.0,
-        },
-        *terms,
-    ]
-
-
-def predict(model_name: str, model, rows: pl.DataFrame) -> np.ndarray:
-    """Return the probability of churn, shape (n,), for n rows of `churn_features`."""
-    return model.predict_proba(feature_matrix(rows)[:, columns_of(model_name)])[:, 1]
-
-
 def train_models(
     features: pl.DataFrame, today: pl.DataFrame, kept: pl.DataFrame | None = None
 ) -> pl.DataFrame:
@@ -234,10 +139,10 @@ def _is_of(kept: pl.DataFrame, trained_from: str) -> bool:
 def _digest(labelled: pl.DataFrame, today: pl.DataFrame) -> str:
     """Return a text that is another if the models would be: of rows, code and libraries."""
     digest = hashlib.sha256()
-    for name in ("training.py", "features.py"):
+    for name in ("training.py", "candidates.py", "features.py"):
         digest.update(Path(__file__).with_name(name).read_bytes())
     horizons = today["horizon_days"].unique().sort().to_list()
-    digest.update(repr([sklearn.__version__, pl.__version__, horizons]).encode())
+    digest.update(repr([version("scikit-learn"), version("polars"), horizons]).encode())
     content = io.BytesIO()
     labelled.rechunk().write_ipc(content, compression="uncompressed")
     digest.update(content.getbuffer())
@@ -268,14 +173,20 @@ def _trained(labelled: pl.DataFrame, today: pl.DataFrame) -> pl.DataFrame:
     if why:
         return _abstained(horizon_days, why)
 
+    # Only now, for it takes seconds to load: most builds keep the models that they have.
+    from sklearn.metrics import brier_score_loss
+    from threadpoolctl import threadpool_limits
+
+    from perennial.churn.candidates import fit, linear_weights, predict, write_down
+
     rows = []
-    for name in candidates():
+    for name in CANDIDATES:
         # Threads of OpenMP wait by spinning: beside other models of dbt they cost more than
         # they bring.
         with threadpool_limits(1):
-            kept = _fit(name, labelled)
-            chosen_by = predict(name, _fit(name, train), select)
-            tested = predict(name, _fit(name, known_at_test), test)
+            kept = fit(name, labelled)
+            chosen_by = predict(name, fit(name, train), select)
+            tested = predict(name, fit(name, known_at_test), test)
         rows.append(
             {
                 "model_name": name,
@@ -288,7 +199,7 @@ def _trained(labelled: pl.DataFrame, today: pl.DataFrame) -> pl.DataFrame:
                     select["is_churned"].to_numpy(), chosen_by
                 ),
                 "n_training_rows": labelled.height,
-                "fitted_model": skops.io.dumps(kept),
+                "fitted_model": write_down(kept),
                 "weights": linear_weights(kept) if name == LINEAR else [],
                 "test_predictions": test.select("customer_id", "is_churned")
                 .with_columns(probability=tested)
@@ -313,6 +224,6 @@ def _abstained(horizon_days: int, why: str) -> pl.DataFrame:
             "weights": [],
             "test_predictions": [],
         }
-        for name in candidates()
+        for name in CANDIDATES
     ]
     return pl.DataFrame(rows, schema=MODELS_SCHEMA)

@@ -10,8 +10,8 @@ import skops.io
 from conftest import Build
 
 from perennial.churn import FEATURES
-from perennial.churn.scoring import TRUSTED_TYPES
-from perennial.churn.training import LINEAR, linear_weights, predict
+from perennial.churn.candidates import TRUSTED_TYPES, linear_weights, predict
+from perennial.churn.training import LINEAR
 
 
 def read(build: Build, sql: str) -> pl.DataFrame:
