@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,9 @@ import numpy as np
 import polars as pl
 from scipy.special import gammaln, softmax
 from sklearn.metrics import brier_score_loss, roc_auc_score
+from tables import markdown_table
 
+from perennial.children import clean_environment
 from perennial.churn import train_models
 from perennial.churn.features import THEMES
 from perennial.errors import UserError
@@ -124,12 +125,13 @@ def tell(text: str) -> None:
 
 def build(shop: Path, warehouse: Path, horizon: int) -> None:
     """Build the warehouse of a shop's files, without its data tests."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PERENNIAL_")}
     command = [sys.executable, "-m", "perennial.cli", "build", "--shop", "files", "--no-report"]
     command += ["--raw", str(shop), "--warehouse", str(warehouse)]
     command += ["--vars", json.dumps({"churn_horizon_days": horizon})]
     command += ["--exclude", "resource_type:test resource_type:unit_test"]
-    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=PROJECT, env=clean_environment(), capture_output=True, text=True
+    )
     if done.returncode:
         print(done.stdout[-4000:], done.stderr[-4000:], sep="\n", file=sys.stderr)
         raise UserError("the build stopped; the lines above tell why.")
@@ -305,24 +307,12 @@ def markdown(table: dict[str, dict[str, float]]) -> str:
     """One table as markdown."""
     lines = [
         ["", "AUC", "AUC less posterior", "Brier score", "calibration error", "by chance"],
-        ["---"] + ["---:"] * 5,
     ]
     for name, m in table.items():
         gap = "" if name == "posterior" else f"{m['gap']:+.3f} ± {m['gap_se']:.3f}"
         others = [f"{m[key]:.3f}" for key in ("brier", "calibration", "chance")]
         lines.append([ROWS[name], f"{m['auc']:.3f}", gap, *others])
-    widths = [max(len(line[k]) for line in lines) for k in range(6)]
-    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
-    lines[1] = rule
-    return "\n".join(
-        "| "
-        + " | ".join(
-            cell.ljust(width) if k == 0 else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        + " |"
-        for line in lines
-    )
+    return markdown_table(lines)
 
 
 if __name__ == "__main__":

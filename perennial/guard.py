@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import duckdb
 
 from perennial.errors import UserError
 from perennial.fingerprints import first_line
+from perennial.locking import locked
 
 # As the macro file_patterns seeks them.
 EXTENSIONS = ["csv", "csv.gz", "parquet"]
@@ -25,29 +25,14 @@ def only_builder(warehouse: Path) -> Iterator[None]:
     UserError if another is at work.
     """
     path = warehouse.with_name(f"{warehouse.name}.lock")
-    try:
-        file = path.open("a")
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path} ({error.strerror}); mend that, or choose another place for the "
-            "warehouse."
-        ) from error
-    # The file stays, because somebody may just have opened it.
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another build or `perennial forget` is at work on {warehouse}; wait until it has "
-                "ended, then try again."
-            ) from error
-        except OSError as error:
-            raise UserError(
-                f"{path} cannot be locked ({error.strerror}); choose a place on another disk for "
-                "the warehouse."
-            ) from error
-        # The system lets go of the lock when the last process that has it ends: dbt has it too,
-        # and may outlive whoever started it.
+    lock = locked(
+        path,
+        busy=f"another build or `perennial forget` is at work on {warehouse}; wait until it has "
+        "ended, then try again.",
+        instead="choose another place for the warehouse",
+    )
+    with lock as file:
+        # dbt has it too, and may outlive whoever started it.
         os.set_inheritable(file.fileno(), True)
         yield
 

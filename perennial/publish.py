@@ -37,9 +37,9 @@ from perennial.release.store import (
     draft,
     find_release,
     list_releases,
-    locked,
     name_of,
     next_number,
+    only_publisher,
     point_to,
     settle,
     too_many,
@@ -137,7 +137,7 @@ def publish(
     Nothing new is made if the marts equal the current release, unless `force`. UserError, and
     readers see what they saw before, if anything is not as it must be.
     """
-    with locked(folder), _telling_what_is_seen(folder):
+    with only_publisher(folder), _telling_what_is_seen(folder):
         check_link(folder)
         clean(folder)
         with open_warehouse(warehouse) as connection:
@@ -177,7 +177,7 @@ def go_back(folder: Path, said: str = "", say: Say = _say) -> Release:
     """
     # Found first, so that a mistyped folder is not made.
     find_release(folder, said)
-    with locked(folder), _telling_what_is_seen(folder):
+    with only_publisher(folder), _telling_what_is_seen(folder):
         check_link(folder)
         clean(folder)
         release = find_release(folder, said)

@@ -14,7 +14,7 @@ import duckdb
 
 from perennial.errors import UserError
 from perennial.fingerprints import fingerprint, marts_of, quoted
-from scaling.children import clean_environment, run
+from scaling.children import measured_environment, run
 
 WAREHOUSE = "warehouse.duckdb"
 # Data tests ask whether the rows are right, which is another question than what they cost.
@@ -66,7 +66,7 @@ class Bench:
         self.folder = folder
         self.raw = folder / "raw"
         self.warehouse = folder / WAREHOUSE
-        self.environment = clean_environment(
+        self.environment = measured_environment(
             PERENNIAL_SHOP="files",
             PERENNIAL_RAW=self.raw,
             PERENNIAL_WAREHOUSE=self.warehouse,

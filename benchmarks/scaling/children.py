@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from perennial.children import clean_environment
 from perennial.errors import UserError
 
 PROJECT = Path(__file__).parents[2]
@@ -42,16 +43,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def clean_environment(**more: object) -> dict[str, str]:
-    """The environment of a command: no settings of whoever started the benchmark."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PERENNIAL_", "DBT_"))}
-    fixed = {
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
-        "POLARS_MAX_THREADS": str(THREADS),
+def measured_environment(**more: object) -> dict[str, str]:
+    """The environment of a command that is measured."""
+    return clean_environment(
+        POLARS_MAX_THREADS=THREADS,
         # The children are modules that lie here.
-        "PYTHONPATH": str(PROJECT / "benchmarks"),
-    }
-    return kept | fixed | {name: str(value) for name, value in more.items()}
+        PYTHONPATH=PROJECT / "benchmarks",
+        **more,
+    )
 
 
 def run(command: list[object], environment: Mapping[str, str], doing: str) -> tuple[Cost, str]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+from tables import markdown_table
+
 from perennial.errors import UserError
 
 BEGIN, END = "<!-- scale: begin -->", "<!-- scale: end -->"
@@ -137,7 +139,7 @@ def summary(results: dict) -> str:
                 lambda size, k=k, form=form: f"{measures(size)[k][1]:{form}}",
             )
         )
-    return table(lines)
+    return markdown_table(lines)
 
 
 def dearest(results: dict, n: int | None = DEAREST) -> str:
@@ -165,22 +167,7 @@ def dearest(results: dict, n: int | None = DEAREST) -> str:
                 "" if increment is None else increment["made"] or "",
             ]
         )
-    return table(lines)
-
-
-def table(lines: list[list[str]]) -> str:
-    """Lines of cells as a table of markdown; the first is the head, the first column names."""
-    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
-    return "\n".join(
-        "| "
-        + " | ".join(
-            cell.ljust(width) if k == 0 else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        + " |"
-        for line in [lines[0], rule, *lines[1:]]
-    )
+    return markdown_table(lines)
 
 
 def section(results: dict, picture: str | None) -> str:

@@ -16,7 +16,7 @@ from polars_marts import MARTS
 
 from perennial.errors import UserError
 from scaling.builds import Bench, Build, fingerprints, shared_seconds
-from scaling.children import PROC, PROJECT, clean_environment, run, say
+from scaling.children import PROC, PROJECT, measured_environment, run, say
 from scaling.shops import bytes_in, rows_of, simulated, split
 
 # A warehouse takes some 1.7 KB for an order, raw files in two copies .6, what is made beside
@@ -136,7 +136,7 @@ def measure_floor(shop: Path, warehouse: Path, out: Path) -> dict:
     say("reading and writing alone …")
     out.unlink(missing_ok=True)
     command = [sys.executable, "-m", "scaling.floor", shop, warehouse, out]
-    cost, said = run(command, clean_environment(), "reading and writing alone")
+    cost, said = run(command, measured_environment(), "reading and writing alone")
     out.unlink()
     say(f"reading and writing alone: {cost.seconds:.1f} s")
     return asdict(cost) | json.loads(said)
@@ -147,7 +147,7 @@ def measure_polars(shop: Path, out: Path) -> dict:
     say("the core marts in Polars …")
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, PROJECT / "benchmarks/polars_marts.py", shop, out]
-    cost, said = run(command, clean_environment(), "the core marts in Polars")
+    cost, said = run(command, measured_environment(), "the core marts in Polars")
     written = bytes_in(out)
     shutil.rmtree(out)
     say(f"the core marts in Polars: {cost.seconds:.1f} s, {cost.peak_bytes / 1e9:.2f} GB")

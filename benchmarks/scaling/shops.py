@@ -12,7 +12,7 @@ import duckdb
 
 from perennial.contract import read_contract
 from perennial.errors import UserError
-from scaling.children import clean_environment, run, say
+from scaling.children import measured_environment, run, say
 
 # What the simulator's defaults come to over three years.
 ORDERS_PER_CUSTOMER = 4.23
@@ -40,7 +40,7 @@ def simulated(n_orders: int, folder: Path) -> Path:
     say(f"simulating {n_customers:,} customers")
     command = [sys.executable, "-m", "perennial.cli", "simulate", "--format", "parquet"]
     command += ["--customers", n_customers, "--seed", SEED, "--out", shop]
-    run(command, clean_environment(), f"the simulation of {n_customers:,} customers")
+    run(command, measured_environment(), f"the simulation of {n_customers:,} customers")
     return shop
 
 

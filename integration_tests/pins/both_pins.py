@@ -7,7 +7,6 @@ the older one wrote.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 import duckdb
 from packaging.requirements import Requirement
 
+from perennial.children import clean_environment
 from perennial.fingerprints import fingerprint, marts_of
 
 PROJECT = Path(__file__).parents[2]
@@ -57,22 +57,13 @@ def build(name: str) -> bool:
     """Build the demo in .venv-<name> with every test, and publish it; whether all is green."""
     python = PROJECT / f".venv-{name}" / "bin" / "python"
     print(f"{name}: " + ", ".join(f"{k} {v}" for k, v in versions(python).items()), flush=True)
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("PERENNIAL_", "DBT_"))
-    }
-    environment |= {
-        "DBT_TARGET_PATH": str(FOLDER / name / "target"),
-        "DBT_LOG_PATH": str(FOLDER / name / "logs"),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
-        "NO_COLOR": "1",
-        "DBT_USE_COLORS": "false",
-    }
+    environment = clean_environment(
+        DBT_TARGET_PATH=FOLDER / name / "target", DBT_LOG_PATH=FOLDER / name / "logs"
+    )
     perennial = [python, "-m", "perennial.cli"]
     warehouse = ["--shop", "demo", "--warehouse", FOLDER / name / "demo.duckdb"]
     for command in (
-        ["build", *warehouse, "--out", FOLDER / name / "report.html"],
+        ["build", *warehouse, "--unit-tests", "--out", FOLDER / name / "report.html"],
         ["publish", *warehouse, "--to", FOLDER / name / "releases", "--parquet"],
     ):
         done = subprocess.run(

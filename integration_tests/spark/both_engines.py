@@ -16,6 +16,8 @@ from pathlib import Path
 
 import duckdb
 
+from perennial.children import clean_environment
+
 PROJECT = Path(__file__).parents[2]
 SPARK_DBT = PROJECT / ".venv-spark" / "bin" / "dbt"
 
@@ -81,19 +83,15 @@ def export_weights(warehouse: Path, raw: Path) -> None:
 def build_on_spark(raw: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run `dbt build --target spark` on parquet files; the tables go to folder/warehouse."""
     shutil.rmtree(folder, ignore_errors=True)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PERENNIAL_")}
-    environment |= {
-        "PERENNIAL_SHOP": "files",
-        "PERENNIAL_RAW": str(raw),
-        "PERENNIAL_SPARK_WAREHOUSE": str(folder / "warehouse"),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_CONF_DIR": str(PROJECT / "integration_tests" / "spark" / "conf"),
-        "NO_COLOR": "1",
-        "DBT_USE_COLORS": "false",
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
-        "DBT_LOG_PATH": str(folder / "logs"),
-        "DBT_TARGET_PATH": str(folder / "target"),
-    }
+    environment = clean_environment(
+        PERENNIAL_SHOP="files",
+        PERENNIAL_RAW=raw,
+        PERENNIAL_SPARK_WAREHOUSE=folder / "warehouse",
+        SPARK_LOCAL_IP="127.0.0.1",
+        SPARK_CONF_DIR=PROJECT / "integration_tests" / "spark" / "conf",
+        DBT_LOG_PATH=folder / "logs",
+        DBT_TARGET_PATH=folder / "target",
+    )
     return subprocess.run(
         [SPARK_DBT, "build", "--target", "spark", "--project-dir", PROJECT,
          "--profiles-dir", PROJECT, *arguments],

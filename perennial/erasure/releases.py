@@ -24,7 +24,15 @@ from perennial.release.making import (
     verify_release,
     write_release,
 )
-from perennial.release.store import DATABASE, MANIFEST, Release, clean, draft, list_releases, locked
+from perennial.release.store import (
+    DATABASE,
+    MANIFEST,
+    Release,
+    clean,
+    draft,
+    list_releases,
+    only_publisher,
+)
 
 OLD = "old"
 
@@ -44,7 +52,7 @@ def erase_from_releases(folder: Path, forgotten: Forgotten, day: str, say: Say) 
     if not list_releases(folder):
         return 0
     n_rows = 0
-    with locked(folder):
+    with only_publisher(folder):
         clean(folder)
         for release in list_releases(folder):
             try:

@@ -16,7 +16,6 @@ after it.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -27,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perennial.errors import UserError
+from perennial.locking import locked
 
 CURRENT = "current"
 DATABASE = "warehouse.duckdb"
@@ -139,33 +139,20 @@ def _is_number(name: str) -> bool:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def only_publisher(folder: Path) -> Iterator[None]:
     """Keep others from changing the releases of a folder, which is made if need be.
 
     UserError if somebody is at it, or the folder cannot be written.
     """
+    instead = "choose another folder with --to"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("a")
     except OSError as error:
         raise UserError(
-            f"cannot write into {folder} ({error.strerror}); mend that, or choose another folder "
-            "with --to."
+            f"cannot write into {folder} ({error.strerror}); mend that, or {instead}."
         ) from error
-    # The system lets go of the lock when the process ends, however it ends; the file stays,
-    # because somebody may just have opened it.
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another publish is at work in {folder}; wait until it has finished."
-            ) from error
-        except OSError as error:
-            raise UserError(
-                f"{folder} cannot be locked ({error.strerror}); choose a folder on another disk "
-                "with --to."
-            ) from error
+    busy = f"another publish is at work in {folder}; wait until it has finished."
+    with locked(folder / ".lock", busy, instead):
         yield
 
 

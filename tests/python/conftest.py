@@ -16,6 +16,8 @@ import duckdb
 import pytest
 from filelock import FileLock
 
+from perennial.children import clean_environment
+
 PROJECT = Path(__file__).parents[2]
 SHARED_DATA = Path(os.environ.get("PERENNIAL_SHARED_DATA", PROJECT.parent / "shared" / "data"))
 
@@ -92,15 +94,12 @@ def dbt_folder(*settings: object) -> Path:
 def perennial(
     *arguments: object, cwd: Path = PROJECT, target: Path | None = None
 ) -> subprocess.CompletedProcess:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PERENNIAL_")}
-    # Colours would stand between the words that tests look for.
-    environment |= {
-        "NO_COLOR": "1",
-        "DBT_USE_COLORS": "false",
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
-        "DBT_TARGET_PATH": str(target or workbench() / "dbt" / "any"),
-        "DBT_LOG_PATH": str(workbench() / "logs"),
-    }
+    environment = clean_environment(
+        DBT_TARGET_PATH=target or workbench() / "dbt" / "any",
+        DBT_LOG_PATH=workbench() / "logs",
+        # To write down every statement takes a tenth of a small build.
+        DBT_LOG_LEVEL_FILE="none",
+    )
     return subprocess.run(
         [sys.executable, "-m", "perennial.cli", *map(str, arguments)],
         cwd=cwd,

@@ -30,6 +30,7 @@ import duckdb
 from comparing import differing
 from conftest import ONLY_MODELS, PROJECT
 
+from perennial.children import clean_environment
 from perennial.errors import UserError
 from perennial.publish import publish
 from perennial.release.contract import read_contract
@@ -84,14 +85,11 @@ class Place:
 
     def start(self, *arguments: object, **options: object) -> subprocess.Popen:
         """Start a command in a process group of its own; its output goes to a file."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PERENNIAL_")}
-        environment |= {
-            "DBT_USE_COLORS": "false",
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
-            "DBT_TARGET_PATH": str(self.folder / "target"),
-            "DBT_LOG_PATH": str(self.folder / "logs"),
-            "PYTHONUNBUFFERED": "1",
-        }
+        environment = clean_environment(
+            DBT_TARGET_PATH=self.folder / "target",
+            DBT_LOG_PATH=self.folder / "logs",
+            PYTHONUNBUFFERED=1,
+        )
         with self.output.open("w") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "perennial.cli", *map(str, arguments)],

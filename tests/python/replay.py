@@ -9,13 +9,14 @@ other data; what dbt decides in between (in full, or not) is asked of the same q
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
+
+from perennial.children import clean_environment
 
 PROJECT = Path(__file__).parents[2]
 
@@ -152,8 +153,7 @@ def _above(manifest: dict, key: str) -> set[str]:
 
 
 def _dbt(folder: Path, warehouse: Path) -> _Run:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PERENNIAL_")}
-    environment |= {"PERENNIAL_SHOP": "tables", "PERENNIAL_WAREHOUSE": str(warehouse)}
+    environment = clean_environment(PERENNIAL_SHOP="tables", PERENNIAL_WAREHOUSE=warehouse)
     logs = folder / "logs"
     for file in logs.glob("*"):
         file.unlink()

@@ -1,6 +1,7 @@
 """The benchmark of the churn models: what it knows of a shop, and how it measures."""
 
 import importlib.util
+import sys
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from perennial.posterior import Histories, Process, p_no_order
 from perennial.simulate import Plan, write_shop
 
 FILE = Path(__file__).parents[2] / "benchmarks/churn.py"
+sys.path.insert(0, str(FILE.parent))
 SPEC = importlib.util.spec_from_file_location("bench_churn", FILE)
 bench = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(bench)

@@ -231,7 +231,7 @@ def test_memory_is_that_of_all_processes_of_a_command():
         f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}]); print('done')"
     )
     cost, said = children.run(
-        [sys.executable, "-c", call], children.clean_environment(), "the test"
+        [sys.executable, "-c", call], children.measured_environment(), "the test"
     )
     assert said == "done\n"
     assert 150e6 < cost.peak_bytes < 400e6
@@ -242,14 +242,14 @@ def test_memory_is_that_of_all_processes_of_a_command():
 def test_a_command_that_fails_ends_with_a_sentence(capfd):
     call = "import sys; print('why it failed', file=sys.stderr); sys.exit(3)"
     with pytest.raises(UserError, match="the test ended with exit code 3"):
-        children.run([sys.executable, "-c", call], children.clean_environment(), "the test")
+        children.run([sys.executable, "-c", call], children.measured_environment(), "the test")
     assert "why it failed" in capfd.readouterr().err
 
 
 def test_settings_of_whoever_starts_it_reach_no_build(monkeypatch):
     monkeypatch.setenv("PERENNIAL_TIMEZONE", "Europe/Berlin")
     monkeypatch.setenv("DBT_FULL_REFRESH", "1")
-    environment = children.clean_environment(PERENNIAL_SHOP="files")
+    environment = children.measured_environment(PERENNIAL_SHOP="files")
     assert not {"PERENNIAL_TIMEZONE", "DBT_FULL_REFRESH"} & environment.keys()
     assert environment["PERENNIAL_SHOP"] == "files"
 

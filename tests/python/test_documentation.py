@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ from dbt_common.clients.jinja import parse as parse_jinja
 from portability import differences
 from sqlglot import exp
 
+from perennial.children import clean_environment
 from perennial.churn import FEATURES
 
 # Marts without a unit test, and why.
@@ -133,15 +133,12 @@ class Docs:
 def docs(demo, tmp_path_factory) -> Docs:
     folder = tmp_path_factory.mktemp("docs")
     shutil.copy(demo.warehouse, folder / "warehouse.duckdb")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PERENNIAL_", "DBT_"))}
-    environment |= {
-        "PERENNIAL_SHOP": "demo",
-        "PERENNIAL_WAREHOUSE": str(folder / "warehouse.duckdb"),
-        "DBT_TARGET_PATH": str(folder / "target"),
-        "DBT_LOG_PATH": str(folder / "logs"),
-        "DBT_USE_COLORS": "false",
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
-    }
+    environment = clean_environment(
+        PERENNIAL_SHOP="demo",
+        PERENNIAL_WAREHOUSE=folder / "warehouse.duckdb",
+        DBT_TARGET_PATH=folder / "target",
+        DBT_LOG_PATH=folder / "logs",
+    )
     done = subprocess.run(
         [sys.executable, "-m", "dbt.cli.main", "docs", "generate"],
         cwd=PROJECT,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import re
 import shutil
 import subprocess
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ONLY_MODELS, PROJECT, Build, green, perennial
+
+from perennial.children import clean_environment
 
 pytestmark = pytest.mark.slow
 
@@ -33,15 +34,8 @@ def install(folder: Path) -> Path:
 
 
 def dbt(project: Path, *arguments: str) -> Build:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PERENNIAL_", "DBT_"))}
-    environment |= NO_NETWORK
     # The library beside the package, not the one that the tests run with.
-    environment["PYTHONPATH"] = str(project.parent)
-    environment |= {
-        "NO_COLOR": "1",
-        "DBT_USE_COLORS": "false",
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
-    }
+    environment = clean_environment(**NO_NETWORK, PYTHONPATH=project.parent)
     done = subprocess.run(
         [sys.executable, "-m", "dbt.cli.main", *arguments],
         cwd=project,

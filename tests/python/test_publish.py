@@ -27,8 +27,8 @@ from perennial.release.store import (
     clean,
     current_release,
     list_releases,
-    locked,
     next_number,
+    only_publisher,
     too_many,
 )
 from perennial.verdict import GREEN, RED, part_of, read_verdict, record_verdict
@@ -792,9 +792,9 @@ def test_of_two_at_once_the_second_gets_a_sentence(warehouse, releases, capsys):
 
 
 def test_the_lock_is_of_one_folder_only(warehouse, releases, tmp_path):
-    with locked(tmp_path / "other"):
+    with only_publisher(tmp_path / "other"):
         assert main(["publish"]) == 0
-    with locked(releases), pytest.raises(UserError, match="another publish"):
+    with only_publisher(releases), pytest.raises(UserError, match="another publish"):
         go_back(releases, "1")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ import duckdb
 import pytest
 from conftest import ONLY_MODELS, PROJECT
 
+from perennial.children import clean_environment
 from perennial.fingerprints import fingerprint
 
 pytestmark = pytest.mark.slow
@@ -52,27 +52,15 @@ class Branch:
     shop: str
 
     @property
-    def environment(self) -> dict[str, str]:
-        kept = {
-            k: v for k, v in os.environ.items() if not k.startswith(("PERENNIAL_", "DBT_", "MAKE"))
-        }
-        return kept | {
-            "NO_COLOR": "1",
-            "DBT_USE_COLORS": "false",
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
-        }
-
-    @property
     def state(self) -> Path:
         return self.production.parent / "state"
 
     def write_state(self) -> None:
         """Leave the manifest that a build of production would have left."""
-        production = {"PERENNIAL_SHOP": self.shop, "PERENNIAL_WAREHOUSE": str(self.production)}
         done = subprocess.run(
             [sys.executable, "-m", "dbt.cli.main", "parse", "--target-path", self.state],
             cwd=self.folder,
-            env=self.environment | production,
+            env=clean_environment(PERENNIAL_SHOP=self.shop, PERENNIAL_WAREHOUSE=self.production),
             capture_output=True,
             text=True,
         )
@@ -100,7 +88,7 @@ class Branch:
         done = subprocess.run(
             ["make", "-s", "slim", "-o", f"{venv}/.installed", *arguments],
             cwd=self.folder,
-            env=self.environment,
+            env=clean_environment(),
             capture_output=True,
             text=True,
         )
