@@ -235,9 +235,9 @@ def _build_arguments(
         warehouse=str(place.warehouse),
         vars=json.dumps(_recorded(settings) | build.parse_vars(args.vars)),
         select=None,
-        # They look at the code, which is as it was.
-        exclude="test_type:unit",
+        exclude=None,
         full_refresh=False,
+        unit_tests=False,
         strict=False,
         out=str(place.report),
         no_report=not place.report.exists(),

@@ -14,15 +14,25 @@ Arguments:
     {%- set columns = perennial.column_list(target) -%}
     /* perennial: increment */
     create or replace temp table new_{{ name }} as ({{ sql }});
+    -- First where the rows are, by the key alone: to read every column of every row costs most.
+    create or replace temp table places_{{ name }} as
+    select target.rowid as place
+    from {{ target }} as target
+    where {{ perennial.key_in('target', 'touched_' ~ name, key) }};
+    create or replace temp table old_{{ name }} as
+    select
+        target.rowid as place,
+        {{ columns }}
+    from {{ target }} as target
+    where target.rowid in (select places.place from places_{{ name }} as places);
     create or replace temp table changed_{{ name }} as
-    with old_rows as (
-        select {{ columns }}
-        from {{ target }} as target
-        where {{ perennial.key_in('target', 'touched_' ~ name, key) }}
-    )
-    {{ perennial.difference('old_rows', 'new_' ~ name, columns) }};
+    {{ perennial.difference('old_' ~ name, 'new_' ~ name, columns) }};
     delete from {{ target }} as target
-    where {{ perennial.key_in('target', 'changed_' ~ name, key) }};
+    where target.rowid in (
+        select old.place
+        from old_{{ name }} as old
+        where {{ perennial.key_in('old', 'changed_' ~ name, key) }}
+    );
     insert into {{ target }} ({{ columns }})
     select {{ columns }}
     from new_{{ name }} as fresh

@@ -122,11 +122,9 @@ Arguments:
         {%- do return(relation) -%}
     {%- endif -%}
     {%- set name = 'rows_' ~ this.identifier -%}
-    {%- set keys = '(select ' ~ key ~ ' from touched_' ~ this.identifier ~ ')' -%}
-    {%- set rows = ' select ' ~ alias ~ '.* from ' ~ relation ~ ' as ' ~ alias ~ ' where ' -%}
-    {%- do run_query('/* perennial: rows */ create or replace temp table ' ~ name ~ ' as'
-        ~ rows ~ value ~ ' in ' ~ keys ~ ' union all' ~ rows ~ value ~ ' is null'
-        ~ ' and exists (select 1 from ' ~ keys ~ ' as keys where ' ~ key ~ ' is null)') -%}
+    {%- do run_query('/* perennial: rows */ create or replace temp table ' ~ name ~ ' as select '
+        ~ alias ~ '.* from ' ~ relation ~ ' as ' ~ alias ~ ' semi join touched_' ~ this.identifier
+        ~ ' as keys on keys.' ~ key ~ ' is not distinct from ' ~ value) -%}
     {%- do return(name) -%}
 {% endmacro %}
 

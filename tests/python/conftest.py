@@ -134,13 +134,13 @@ def build(
     raw: Path | None = None,
     settings: str | None = None,
     select: str | None = None,
-    exclude: str = "test_type:unit",
+    exclude: str | None = None,
     cwd: Path = PROJECT,
     full_refresh: bool = False,
 ) -> Build:
-    # Unit tests do not depend on the shop: the build of the demo runs them.
-    arguments: list[object] = ["build", "--shop", shop, "--no-report", "--exclude", exclude]
-    for name, value in [("--raw", raw), ("--vars", settings), ("--select", select)]:
+    arguments: list[object] = ["build", "--shop", shop, "--no-report"]
+    options = {"--raw": raw, "--vars": settings, "--select": select, "--exclude": exclude}
+    for name, value in options.items():
         if value is not None:
             arguments += [name, value]
     if full_refresh:
