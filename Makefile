@@ -34,8 +34,9 @@ build: install $(if $(filter complete_journey,$(SHOP)),$(if $(RAW),,complete-jou
 	@$(BIN)/perennial build $(BUILD_ARGS)
 
 .PHONY: test
-test: lint test-build $(if $(shell command -v java),install-spark) ## everything that CI runs: lint, a build with all data tests, pytest
-	@PERENNIAL_TEST_WAREHOUSES=target/test $(BIN)/python -m pytest -n 2
+test: ## everything that CI runs: lint, a build with all data tests, pytest
+	@$(MAKE) --no-print-directory -j 2 lint $(if $(shell command -v java),install-spark)
+	@PERENNIAL_TEST_WAREHOUSES=target/test $(BIN)/python -m pytest -n 3
 
 # The demo, with every data test and unit test; the linter of SQL and pytest look at it too.
 .PHONY: test-build
@@ -108,8 +109,8 @@ pins: .venv-low/.installed .venv-high/.installed ## the demo with the lowest and
 	@.venv-high/bin/python integration_tests/pins/both_pins.py
 
 .PHONY: spark
-spark: install install-spark ## the demo on Apache Spark, and every table compared with DuckDB's
-	@$(BIN)/python integration_tests/spark/both_engines.py
+spark: install install-spark ## the demo on Apache Spark, and every table compared with DuckDB's ([MORE=--connect])
+	@$(BIN)/python integration_tests/spark/both_engines.py $(MORE)
 
 .PHONY: bench-churn
 bench-churn: install ## churn models against the best that can be known, on simulated shops

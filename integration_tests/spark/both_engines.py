@@ -1,7 +1,8 @@
 """Build one shop on DuckDB and on Spark, and compare every table that both hold.
 
-`python integration_tests/spark/both_engines.py` does so with the demo shop (`make spark`); the
-tests use its functions with a smaller one.
+`python integration_tests/spark/both_engines.py` does so with the demo shop (`make spark`), and with
+`--connect` by way of a Spark Connect server that it starts; the tests use its functions with a
+smaller shop.
 """
 
 from __future__ import annotations
@@ -9,8 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +24,8 @@ import duckdb
 from perennial.children import clean_environment
 
 PROJECT = Path(__file__).parents[2]
-SPARK_DBT = PROJECT / ".venv-spark" / "bin" / "dbt"
+SPARK_BIN = PROJECT / ".venv-spark" / "bin"
+SPARK_DBT = SPARK_BIN / "dbt"
 
 # What stands for a table of DuckDB where Python has a part in it. Python scores with its champion;
 # Spark has the logistic regression as a sum. Drift is measured by Python.
@@ -80,24 +86,90 @@ def export_weights(warehouse: Path, raw: Path) -> None:
         connection.execute(f"copy intermediate.churn_weights to '{raw / 'churn_weights.parquet'}'")
 
 
-def build_on_spark(raw: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run `dbt build --target spark` on parquet files; the tables go to folder/warehouse."""
-    shutil.rmtree(folder, ignore_errors=True)
-    environment = clean_environment(
-        PERENNIAL_SHOP="files",
-        PERENNIAL_RAW=raw,
-        PERENNIAL_SPARK_WAREHOUSE=folder / "warehouse",
+def spark_environment(**more: object) -> dict[str, str]:
+    """Return the environment of a Spark that listens to this machine only."""
+    return clean_environment(
         SPARK_LOCAL_IP="127.0.0.1",
         SPARK_CONF_DIR=PROJECT / "integration_tests" / "spark" / "conf",
+        **more,
+    )
+
+
+def build_on_spark(
+    raw: Path, folder: Path, *arguments: str, remote: str | None = None
+) -> subprocess.CompletedProcess:
+    """Run `dbt build` on parquet files; the tables go to folder/warehouse.
+
+    With the target `spark`, or `spark_connect` where the address of a server is given.
+    """
+    shutil.rmtree(folder / "target", ignore_errors=True)
+    environment = spark_environment(
+        PERENNIAL_SHOP="files",
+        PERENNIAL_RAW=raw,
         DBT_LOG_PATH=folder / "logs",
         DBT_TARGET_PATH=folder / "target",
     )
+    if remote:
+        environment["PERENNIAL_SPARK_REMOTE"] = remote
+    else:
+        shutil.rmtree(folder / "warehouse", ignore_errors=True)
+        environment["PERENNIAL_SPARK_WAREHOUSE"] = str(folder / "warehouse")
     return subprocess.run(
-        [SPARK_DBT, "build", "--target", "spark", "--project-dir", PROJECT,
-         "--profiles-dir", PROJECT, *arguments],
+        [SPARK_DBT, "build", "--target", "spark_connect" if remote else "spark",
+         "--project-dir", PROJECT, "--profiles-dir", PROJECT, *arguments],
         env=environment, cwd=PROJECT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         check=False,
     )  # fmt: skip
+
+
+@contextmanager
+def connect_server(folder: Path) -> Iterator[str]:
+    """Run a Spark Connect server on this machine whose tables go to folder/warehouse.
+
+    Gives its address. TimeoutError if it does not answer within two minutes.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "spark.master": "local[2]",
+        "spark.ui.enabled": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.sql.catalogImplementation": "in-memory",
+        "spark.sql.warehouse.dir": folder / "warehouse",
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.port": port,
+    }
+    command = [SPARK_BIN / "spark-submit", "--class",
+               "org.apache.spark.sql.connect.service.SparkConnectServer"]  # fmt: skip
+    for name, value in settings.items():
+        command += ["--conf", f"{name}={value}"]
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, "spark-internal"],
+            env=spark_environment(), cwd=folder, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        wait_for(port, server, folder / "server.log")
+        yield f"sc://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for(port: int, server: subprocess.Popen, log: Path, seconds: float = 120) -> None:
+    """Return when a server takes connections; TimeoutError with its log if it does not."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.5)
+    raise TimeoutError(f"the Spark Connect server does not answer: {log.read_text()[-2000:]}")
 
 
 def compare(warehouse: Path, spark_warehouse: Path) -> list[Comparison]:
@@ -146,7 +218,13 @@ def main() -> int:
     """Build the demo on both engines and print the comparison; 1 where anything differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=PROJECT / "target" / "both_engines")
-    folder = parser.parse_args().folder.absolute()
+    parser.add_argument(
+        "--connect",
+        action="store_true",
+        help="by way of a Spark Connect server on this machine, started here",
+    )
+    args = parser.parse_args()
+    folder = args.folder.absolute()
     why = missing()
     if why:
         print(why, file=sys.stderr)
@@ -161,8 +239,13 @@ def main() -> int:
         check=True, cwd=PROJECT,
     )  # fmt: skip
     export_weights(warehouse, raw)
-    print("On Spark …", flush=True)
-    done = build_on_spark(raw, folder / "spark")
+    if args.connect:
+        print("On Spark, by way of Spark Connect …", flush=True)
+        with connect_server(folder / "spark") as remote:
+            done = build_on_spark(raw, folder / "spark", remote=remote)
+    else:
+        print("On Spark …", flush=True)
+        done = build_on_spark(raw, folder / "spark")
     print(done.stdout[-3000:])
     if done.returncode:
         return 1

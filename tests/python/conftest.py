@@ -92,13 +92,14 @@ def dbt_folder(*settings: object) -> Path:
 
 
 def perennial(
-    *arguments: object, cwd: Path = PROJECT, target: Path | None = None
+    *arguments: object, cwd: Path = PROJECT, target: Path | None = None, **environment: object
 ) -> subprocess.CompletedProcess:
     environment = clean_environment(
         DBT_TARGET_PATH=target or workbench() / "dbt" / "any",
         DBT_LOG_PATH=workbench() / "logs",
         # To write down every statement takes a tenth of a small build.
         DBT_LOG_LEVEL_FILE="none",
+        **environment,
     )
     return subprocess.run(
         [sys.executable, "-m", "perennial.cli", *map(str, arguments)],
@@ -137,6 +138,7 @@ def build(
     exclude: str | None = None,
     cwd: Path = PROJECT,
     full_refresh: bool = False,
+    **environment: object,
 ) -> Build:
     arguments: list[object] = ["build", "--shop", shop, "--no-report"]
     options = {"--raw": raw, "--vars": settings, "--select": select, "--exclude": exclude}
@@ -147,7 +149,8 @@ def build(
         arguments.append("--full-refresh")
     with on_the_bench(warehouse) as bench:
         arguments += ["--warehouse", bench]
-        done = perennial(*arguments, cwd=cwd, target=dbt_folder(cwd, shop, settings))
+        target = dbt_folder(cwd, shop, settings)
+        done = perennial(*arguments, cwd=cwd, target=target, **environment)
     return Build(warehouse, done.returncode, done.stdout + done.stderr)
 
 

@@ -88,6 +88,7 @@ class Place:
         environment = clean_environment(
             DBT_TARGET_PATH=self.folder / "target",
             DBT_LOG_PATH=self.folder / "logs",
+            DBT_LOG_LEVEL_FILE="none",
             PYTHONUNBUFFERED=1,
         )
         with self.output.open("w") as output:

@@ -27,21 +27,17 @@ with known as (
         -- A device keeps its timeline through logins; without its cookie there is the
         -- customer, and for an unknown one the sender's own session.
         {{ perennial.visitor_id('events') }} as visitor_id,
-        -- What is sent to a customer is no visit.
-        events.event_type not in ('email_sent', 'email_open', 'push_open') as is_visit,
-        links.customer_id as first_customer_id,
-        (
-            select load_began_at
-            from {{ ref('first_loads') }}
-            where table_name = 'events'
-        ) as load_began_at
+        {{ perennial.is_visit('events.event_type') }} as is_visit,
+        links.customer_id as first_customer_id
     from {{ rows }} as events
     cross join {{ ref('clock') }} as clock
     left join {{ ref('identity_links') }} as links
         on
             events.anonymous_id = links.anonymous_id
             and links.is_first_of_device
-    where events.occurred_at <= clock.as_of
+    where
+        events.occurred_at <= clock.as_of
+        and {{ perennial.in_part(perennial.visitor_id('events')) }}
 ),
 
 -- Who was logged in last on the device; before the first login, who logged in first.
@@ -92,7 +88,7 @@ select
     cast(events.event_type as string) as event_type,
     cast(sessions.customer_id as string) as customer_id,
     cast(events.anonymous_id as string) as anonymous_id,
-    cast(sessions.visitor_id as string) as visitor_id,
+    cast({{ perennial.visitor_id('events') }} as string) as visitor_id,
     -- A session is called by its first event: a name that later sessions cannot change.
     cast(sessions.first_event_id as string) as session_id,
     cast(events.product_id as string) as product_id,
@@ -104,7 +100,7 @@ select
     cast(events.device as string) as device,
     cast(events.platform as string) as platform,
     cast(events.properties as string) as properties,
-    cast(sessions.is_visit as boolean) as is_visit,
+    cast({{ perennial.is_visit('events.event_type') }} as boolean) as is_visit,
     cast(events.customer_id is not null as boolean) as is_identified,
     cast(sessions.is_session_start as boolean) as is_session_start,
     cast(events.value as decimal(18, 2)) as value,
@@ -113,10 +109,13 @@ select
     cast(events.ingested_at as timestamp) as ingested_at,
     cast(
         {{ perennial.known_at(
-            'events.occurred_at', 'events.first_ingested_at', 'sessions.load_began_at'
+            'events.occurred_at', 'events.first_ingested_at', 'loads.load_began_at'
         ) }}
         as timestamp
     ) as known_at
 from {{ rows }} as events
 inner join sessions
     on events.event_id = sessions.event_id
+left join {{ ref('first_loads') }} as loads
+    on loads.table_name = 'events'
+where {{ perennial.in_part(perennial.visitor_id('events')) }}

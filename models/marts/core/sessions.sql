@@ -20,6 +20,7 @@ with starts as (
     from {{ ref('events') }}
     where
         is_session_start
+        and {{ perennial.in_part('session_id') }}
         {{ perennial.touched_only('visitor_id', 'and') }}
 ),
 
@@ -41,6 +42,7 @@ counted as (
     from {{ ref('events') }}
     where
         is_visit
+        and {{ perennial.in_part('session_id') }}
         {{ perennial.touched_only('visitor_id', 'and') }}
     group by all
 )

@@ -12,3 +12,14 @@ Arguments:
         'session:' || {{ events }}.session_id
     )
 {%- endmacro %}
+
+
+{#-
+Whether an event is a visit: what is sent to a customer, and opened in a mailbox, is none.
+
+Arguments:
+  event_type   the event's type
+-#}
+{% macro is_visit(event_type) -%}
+    {{ event_type }} not in ('email_sent', 'email_open', 'push_open')
+{%- endmacro %}
