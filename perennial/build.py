@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,6 +76,7 @@ def build(args: argparse.Namespace) -> int:
     folder = raw_folder(shop, args.raw or os.environ.get("PERENNIAL_RAW"))
     warehouse = warehouse_of(args)
     out = Path(args.out).absolute()
+    as_environment(settings, project)
     check_can_write(out)
     check_can_open(warehouse)
     if shop == "files":
@@ -213,6 +216,7 @@ def run_dbt(
 ) -> bool:
     """Run `dbt build`; return whether every model was built and every test passed."""
     # In a process of its own: dbt keeps the warehouse open until its process ends.
+    environment, more = as_environment(settings, project)
     command = [
         sys.executable,
         "-c",
@@ -226,8 +230,8 @@ def run_dbt(
         "--target-path",
         os.environ.get("DBT_TARGET_PATH") or str(project / "target" / shop),
     ]
-    if settings:
-        command += ["--vars", json.dumps(settings)]
+    if more:
+        command += ["--vars", json.dumps(more)]
     if select:
         command += ["--select", *select.split()]
     if exclude:
@@ -235,7 +239,33 @@ def run_dbt(
     if full_refresh:
         command.append("--full-refresh")
     # dbt keeps what it inherits of only_builder() open, and with it other builds away.
-    return subprocess.run(command, check=False, close_fds=False).returncode == 0
+    done = subprocess.run(command, check=False, close_fds=False, env=os.environ | environment)
+    return done.returncode == 0
+
+
+def as_environment(settings: dict, project: Path) -> tuple[dict[str, str], dict]:
+    """Return settings as variables of the environment, and those that must be dbt's vars.
+
+    dbt reads the whole project anew, which takes seconds, where a var has another value than the
+    last time; a variable of the environment costs the models that ask for it. UserError for a
+    setting that there is not: dbt would pass it over without a word.
+    """
+    catalogue = (project / "macros/input/settings.sql").read_text("utf-8")
+    names = re.findall(r"^        '(\w+)': {'type'", catalogue, re.MULTILINE)
+    environment, more = {}, {}
+    for name, value in settings.items():
+        if name == "shop_settings":
+            more[name] = value
+        elif name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            raise UserError(
+                f"there is no setting {name!r}{f'; did you mean {near[0]!r}?' if near else '.'} "
+                "docs/settings.md lists them."
+            )
+        elif value is not None:
+            variable = "PERENNIAL_RAW" if name == "raw_path" else f"PERENNIAL_{name.upper()}"
+            environment[variable] = value if isinstance(value, str) else json.dumps(value)
+    return environment, more
 
 
 def headlines(warehouse: Path) -> list[str]:

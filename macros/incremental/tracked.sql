@@ -29,15 +29,9 @@ killed leaves each table as it was before or as it should be, and the next one g
         {% endcall %}
     {% else %}
         {% set intermediate = make_intermediate_relation(target_relation) %}
-        {% for part in perennial.parts_of(compiled_code) %}
-            {% call statement('main') %}
-                {% if loop.first %}
-                    {{ create_table_as(False, intermediate, part) }}
-                {% else %}
-                    insert into {{ intermediate }} by name ({{ part }})
-                {% endif %}
-            {% endcall %}
-        {% endfor %}
+        {% call statement('main') %}
+            {{ create_table_as(False, intermediate, compiled_code) }}
+        {% endcall %}
         {% set can_compare = config.get('meta', {}).get('compare') and existing is not none
             and existing.is_table and perennial.column_list(existing) == perennial.column_list(intermediate) %}
         {% call statement('changes') %}

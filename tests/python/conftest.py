@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import preloaded
 import pytest
 from filelock import FileLock
 
@@ -92,22 +93,15 @@ def dbt_folder(*settings: object) -> Path:
 
 
 def perennial(
-    *arguments: object, cwd: Path = PROJECT, target: Path | None = None, **environment: object
+    *arguments: object, cwd: Path = PROJECT, target: Path | None = None
 ) -> subprocess.CompletedProcess:
     environment = clean_environment(
         DBT_TARGET_PATH=target or workbench() / "dbt" / "any",
         DBT_LOG_PATH=workbench() / "logs",
         # To write down every statement takes a tenth of a small build.
         DBT_LOG_LEVEL_FILE="none",
-        **environment,
     )
-    return subprocess.run(
-        [sys.executable, "-m", "perennial.cli", *map(str, arguments)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    return preloaded.run([sys.executable, "-m", "perennial.cli", *arguments], cwd, environment)
 
 
 @contextmanager
@@ -138,7 +132,6 @@ def build(
     exclude: str | None = None,
     cwd: Path = PROJECT,
     full_refresh: bool = False,
-    **environment: object,
 ) -> Build:
     arguments: list[object] = ["build", "--shop", shop, "--no-report"]
     options = {"--raw": raw, "--vars": settings, "--select": select, "--exclude": exclude}
@@ -149,8 +142,8 @@ def build(
         arguments.append("--full-refresh")
     with on_the_bench(warehouse) as bench:
         arguments += ["--warehouse", bench]
-        target = dbt_folder(cwd, shop, settings)
-        done = perennial(*arguments, cwd=cwd, target=target, **environment)
+        target = dbt_folder(cwd, shop)
+        done = perennial(*arguments, cwd=cwd, target=target)
     return Build(warehouse, done.returncode, done.stdout + done.stderr)
 
 

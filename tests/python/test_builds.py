@@ -212,6 +212,7 @@ def test_bad_settings_get_a_sentence(settings, sentence, tmp_path):
         (["--shop", "files"], "the shop files needs the folder of its files"),
         (["--shop", "files", "--raw", "/no/such/folder"], "is no folder"),
         (["--vars", "[1, 2]"], "--vars must be a mapping"),
+        (["--vars", "{timezon: UTC}"], "no setting 'timezon'; did you mean 'timezone'?"),
         (["--vars", "{a: "], "--vars is not valid YAML"),
         (["--warehouse", "/proc/no/w.duckdb"], "cannot make the folder"),
     ],

@@ -14,8 +14,10 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
+import preloaded
 import pyarrow.parquet as pq
 import pytest
 from comparing import differing
@@ -233,9 +235,17 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
         monkeypatch.delenv(name)
     monkeypatch.setenv("DBT_TARGET_PATH", str(dbt_folder("forget")))
     monkeypatch.setenv("DBT_LOG_PATH", str(tmp_path_factory.mktemp("logs")))
+    monkeypatch.setenv("DBT_LOG_LEVEL_FILE", "none")
     monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "0")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.chdir(PROJECT)
+
+    def run(command: list[str], env: dict[str, str], **_: object) -> subprocess.CompletedProcess:
+        done = preloaded.run(command, env=env)
+        os.write(1, (done.stdout + done.stderr).encode())
+        return done
+
+    monkeypatch.setattr(building, "subprocess", SimpleNamespace(run=run))
     run_dbt = building.run_dbt
 
     def without_tests(project, shop, settings, select, exclude, full_refresh):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-import re
 import shutil
 from pathlib import Path
 
@@ -234,19 +233,6 @@ def test_dbt_itself_builds_by_increments(small_shop, tmp_path):
         (True,)
     ]
     same_as_from_nothing(zone)
-
-
-def test_what_is_made_in_parts_is_the_same(small_shop, small_build, tmp_path):
-    """Events and sessions of visitors and sessions that fall into many parts."""
-    parts = Path(shutil.copy(small_build.warehouse, tmp_path / "parts.duckdb"))
-    done = build(
-        parts, raw=small_shop, select="events sessions", exclude=ONLY_MODELS, full_refresh=True,
-        PERENNIAL_PART_ROWS=2000,
-    )  # fmt: skip
-    for name in ("events", "sessions"):
-        n_parts = int(re.search(rf"{name} is made in (\d+) parts", green(done).output)[1])
-        assert n_parts > 5
-    assert done.fingerprints() == small_build.fingerprints()
 
 
 def test_full_refresh_makes_everything_anew(small_shop, small_build, tmp_path):

@@ -139,7 +139,10 @@ def test_a_changed_mart_is_built_and_tested_alone(branch):
     assert slim.built == {"rfm"}
     found = schemas(slim)
     assert found.keys() == KEPT_BY_HOOKS | {"marts"} and found["marts"] == {"rfm"}
-    assert "PASS unique_rfm_customer_id" in slim.output and "unique_orders" not in slim.output
+    assert (
+        "PASS primary_key_rfm_customer_id" in slim.output
+        and "primary_key_orders" not in slim.output
+    )
     assert branch.bytes_of_production() == before
     assert not list(branch.production.parent.glob("*.wal"))
 

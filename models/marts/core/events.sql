@@ -35,9 +35,7 @@ with known as (
         on
             events.anonymous_id = links.anonymous_id
             and links.is_first_of_device
-    where
-        events.occurred_at <= clock.as_of
-        and {{ perennial.in_part(perennial.visitor_id('events')) }}
+    where events.occurred_at <= clock.as_of
 ),
 
 -- Who was logged in last on the device; before the first login, who logged in first.
@@ -118,4 +116,3 @@ inner join sessions
     on events.event_id = sessions.event_id
 left join {{ ref('first_loads') }} as loads
     on loads.table_name = 'events'
-where {{ perennial.in_part(perennial.visitor_id('events')) }}

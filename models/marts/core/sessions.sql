@@ -20,7 +20,6 @@ with starts as (
     from {{ ref('events') }}
     where
         is_session_start
-        and {{ perennial.in_part('session_id') }}
         {{ perennial.touched_only('visitor_id', 'and') }}
 ),
 
@@ -42,7 +41,6 @@ counted as (
     from {{ ref('events') }}
     where
         is_visit
-        and {{ perennial.in_part('session_id') }}
         {{ perennial.touched_only('visitor_id', 'and') }}
     group by all
 )

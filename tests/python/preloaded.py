@@ -1,0 +1,87 @@
+"""The `perennial` command and dbt, run in forks of a process that has loaded them already.
+
+To load dbt takes longer than to build most of the shops of these tests, and they build a hundred.
+Commands that are killed, or must find their modules themselves, are started as users start them:
+see kills.py and `make test-build`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["dbt.cli.main", "dbt.adapters.duckdb", "perennial.build"])
+
+
+def run(
+    command: list[object], cwd: Path | None = None, env: dict[str, str] | None = None, **_: object
+) -> subprocess.CompletedProcess:
+    """As subprocess.run(command, capture_output=True, text=True), for a command of Python's."""
+    arguments = [str(argument) for argument in command]
+    assert arguments[0] == sys.executable and arguments[1] in ("-m", "-c"), arguments
+    with tempfile.TemporaryDirectory(prefix="preloaded-") as folder:
+        files = [Path(folder) / name for name in ("stdout", "stderr")]
+        process = CONTEXT.Process(
+            target=_become,
+            args=(arguments[1:], str(cwd or Path.cwd()), dict(env or os.environ), files),
+        )
+        process.start()
+        process.join()
+        said = [file.read_text("utf-8") for file in files]
+    return subprocess.CompletedProcess(arguments, process.exitcode, *said)
+
+
+def _become(arguments: list[str], cwd: str, env: dict[str, str], files: list[Path]) -> None:
+    """Be a process that was started with these arguments of Python's."""
+    for descriptor, file in enumerate(files, start=1):
+        opened = os.open(file, os.O_WRONLY | os.O_CREAT)
+        os.dup2(opened, descriptor)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    from perennial import build
+
+    build.subprocess = _Forking
+    _execute(arguments)
+
+
+class _Forking:
+    """What perennial.build needs of subprocess."""
+
+    @staticmethod
+    def run(command: list[str], env: dict[str, str], **_: object) -> subprocess.CompletedProcess:
+        """As subprocess.run(command), in a fork of this process and with its output."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        child = os.fork()
+        if child == 0:
+            os.environ.clear()
+            os.environ.update(env)
+            code = 1
+            try:
+                _execute(command[1:])
+                code = 0
+            except SystemExit as error:
+                code = error.code if isinstance(error.code, int) else int(error.code is not None)
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        return subprocess.CompletedProcess(command, os.waitstatus_to_exitcode(status))
+
+
+def _execute(arguments: list[str]) -> None:
+    """Do what `python -m module …` or `python -c text …` does."""
+    kind, what, *rest = arguments
+    sys.argv = [what if kind == "-m" else "-c", *rest]
+    if kind == "-m":
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
