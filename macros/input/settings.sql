@@ -59,7 +59,8 @@ own setting in `shop_settings`, the default.
     {% if value.given is string and rule.type == 'integer' and value.given | int(none) is not none %}
         {% set value.given = value.given | int %}
     {% elif value.given is string and rule.type == 'number' and value.given | float(none) is not none %}
-        {% set value.given = value.given | float %}
+        {#- A whole number stays one: it is shown as it was given. -#}
+        {% set value.given = fromjson(value.given, value.given | float) %}
     {% endif %}
     {% do perennial.check_setting(name, rule, value.given) %}
     {% do return(value.given) %}
