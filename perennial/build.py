@@ -247,14 +247,17 @@ def as_environment(settings: dict, project: Path) -> tuple[dict[str, str], dict]
     """Return settings as variables of the environment, and those that must be dbt's vars.
 
     dbt reads the whole project anew, which takes seconds, where a var has another value than the
-    last time; a variable of the environment costs the models that ask for it. UserError for a
-    setting that there is not: dbt would pass it over without a word.
+    last time; a variable of the environment costs the models that ask for it. A var of
+    dbt_project.yml comes before the environment, so that only a var can stand for it. UserError
+    for a setting that there is not: dbt would pass it over without a word.
     """
+    of_project = yaml.safe_load((project / "dbt_project.yml").read_text("utf-8")).get("vars") or {}
+    of_project |= of_project.get("perennial") or {}
     catalogue = (project / "macros/input/settings.sql").read_text("utf-8")
     names = re.findall(r"^        '(\w+)': {'type'", catalogue, re.MULTILINE)
     environment, more = {}, {}
     for name, value in settings.items():
-        if name == "shop_settings":
+        if name in of_project:
             more[name] = value
         elif name not in names:
             near = difflib.get_close_matches(name, names, 1)

@@ -11,6 +11,8 @@ import duckdb
 import pytest
 from conftest import ITEMS, ONLY_MODELS, ORDERS, PROJECT, build, green, perennial, write_shop
 
+from perennial.build import as_environment
+
 
 def test_the_same_build_twice_is_equal(small_shop, small_build, tmp_path):
     again = shutil.copy(small_build.warehouse, tmp_path / "again.duckdb")
@@ -204,6 +206,17 @@ def test_bad_settings_get_a_sentence(settings, sentence, tmp_path):
     result = build(tmp_path / "w.duckdb", raw=raw, settings=settings)
     assert result.returncode == 1
     assert "Perennial stopped: " + sentence in " ".join(result.output.split())
+
+
+def test_a_var_of_the_project_gives_way_to_one_on_the_command_line(tmp_path):
+    shutil.copytree(PROJECT / "macros", tmp_path / "macros")
+    (tmp_path / "dbt_project.yml").write_text(
+        "vars: {week_start: sunday, perennial: {currency: X}}"
+    )
+    given = {"week_start": "monday", "currency": "EUR", "timezone": "UTC", "as_of": None}
+    environment, more = as_environment(given, tmp_path)
+    assert environment == {"PERENNIAL_TIMEZONE": "UTC"}
+    assert more == {"week_start": "monday", "currency": "EUR"}
 
 
 @pytest.mark.parametrize(
