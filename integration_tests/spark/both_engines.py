@@ -43,6 +43,8 @@ INSTEAD = {
 # Models are tested where they are trained, and drift is measured there.
 ONLY_WHERE_PYTHON_RUNS = {"churn_model_evaluation", "churn_model_deciles", "feature_drift"}
 TOLERANCE = 1e-9
+# They are written in DuckDB's types.
+NO_UNIT_TESTS = ["--exclude", "resource_type:unit_test"]
 
 
 @dataclass
@@ -150,7 +152,8 @@ def connect_server(folder: Path) -> Iterator[str]:
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
             [*command, "spark-internal"],
-            env=spark_environment(), cwd=folder, stdout=log, stderr=subprocess.STDOUT,
+            env=spark_environment(PYSPARK_PYTHON=SPARK_BIN / "python"), cwd=folder,
+            stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
         wait_for(port, server, folder / "server.log")
@@ -242,10 +245,10 @@ def main() -> int:
     if args.connect:
         print("On Spark, by way of Spark Connect …", flush=True)
         with connect_server(folder / "spark") as remote:
-            done = build_on_spark(raw, folder / "spark", remote=remote)
+            done = build_on_spark(raw, folder / "spark", *NO_UNIT_TESTS, remote=remote)
     else:
         print("On Spark …", flush=True)
-        done = build_on_spark(raw, folder / "spark")
+        done = build_on_spark(raw, folder / "spark", *NO_UNIT_TESTS)
     print(done.stdout[-3000:])
     if done.returncode:
         return 1
