@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from perennial.contract import read_contract
 from perennial.errors import UserError
 from perennial.fingerprints import first_line
 from perennial.guard import check_files, only_builder
+from perennial.settings import as_environment
 from perennial.shops import add_shop_arguments, find_project, raw_folder, shop_of, warehouse_of
 from perennial.verdict import GREEN, PARTIAL, RED, UNFINISHED, part_of, record_verdict
 
@@ -241,34 +240,6 @@ def run_dbt(
     # dbt keeps what it inherits of only_builder() open, and with it other builds away.
     done = subprocess.run(command, check=False, close_fds=False, env=os.environ | environment)
     return done.returncode == 0
-
-
-def as_environment(settings: dict, project: Path) -> tuple[dict[str, str], dict]:
-    """Return settings as variables of the environment, and those that must be dbt's vars.
-
-    dbt reads the whole project anew, which takes seconds, where a var has another value than the
-    last time; a variable of the environment costs the models that ask for it. A var of
-    dbt_project.yml comes before the environment, so that only a var can stand for it. UserError
-    for a setting that there is not: dbt would pass it over without a word.
-    """
-    of_project = yaml.safe_load((project / "dbt_project.yml").read_text("utf-8")).get("vars") or {}
-    of_project |= of_project.get("perennial") or {}
-    catalogue = (project / "macros/input/settings.sql").read_text("utf-8")
-    names = re.findall(r"^        '(\w+)': {'type'", catalogue, re.MULTILINE)
-    environment, more = {}, {}
-    for name, value in settings.items():
-        if name in of_project:
-            more[name] = value
-        elif name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            raise UserError(
-                f"there is no setting {name!r}{f'; did you mean {near[0]!r}?' if near else '.'} "
-                "docs/settings.md lists them."
-            )
-        elif value is not None:
-            variable = "PERENNIAL_RAW" if name == "raw_path" else f"PERENNIAL_{name.upper()}"
-            environment[variable] = value if isinstance(value, str) else json.dumps(value)
-    return environment, more
 
 
 def headlines(warehouse: Path) -> list[str]:

@@ -9,11 +9,9 @@ import os
 from functools import partial
 from pathlib import Path
 
-import jinja2
 import yaml
 
 from perennial import build
-from perennial.contract import ROOT
 from perennial.erasure.files import count_rows, names_people, take_out
 from perennial.erasure.keys import (
     Evidence,
@@ -37,6 +35,7 @@ from perennial.erasure.suppression import (
 from perennial.errors import UserError
 from perennial.guard import only_builder
 from perennial.release.making import WAREHOUSE, settings_of
+from perennial.settings import as_environment, read_catalogue
 from perennial.shops import (
     add_shop_arguments,
     find_project,
@@ -94,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     if "" in customers:
         raise UserError("--customer is empty; give the customer_id as the raw tables have it.")
     place = find_place(args)
+    # The build comes last: a mistake must not be found when the files are half done.
+    as_environment(build.parse_vars(args.vars), place.project)
     with only_builder(place.warehouse):
         build.check_can_write(place.warehouse)
         build.check_can_open(place.warehouse)
@@ -233,7 +234,7 @@ def _build_arguments(
         shop=place.shop,
         raw=str(place.raw) if place.raw else None,
         warehouse=str(place.warehouse),
-        vars=json.dumps(_recorded(settings) | build.parse_vars(args.vars)),
+        vars=json.dumps(_recorded(place.project, settings) | build.parse_vars(args.vars)),
         select=None,
         exclude=None,
         full_refresh=False,
@@ -244,15 +245,11 @@ def _build_arguments(
     )
 
 
-def _recorded(settings: dict[str, str | None]) -> dict[str, object]:
+def _recorded(project: Path, settings: dict[str, str | None]) -> dict[str, object]:
     """Return the settings that a warehouse was built with, in their types, but for the defaults."""
-    catalogue: list[dict] = []
-    environment = jinja2.Environment(extensions=["jinja2.ext.do"])
-    text = (ROOT / "macros" / "input" / "settings.sql").read_text("utf-8")
-    environment.from_string(text).make_module({"return": catalogue.append}).settings_catalogue()
     return {
         name: value if rule["type"] in ("text", "timestamp") else yaml.safe_load(value)
-        for name, rule in catalogue[0].items()
+        for name, rule in read_catalogue(project).items()
         if (value := settings.get(name)) is not None
         and name not in ("shop", "as_of")
         and value != str(rule["default"])

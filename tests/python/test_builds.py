@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from conftest import ITEMS, ONLY_MODELS, ORDERS, PROJECT, build, green, perennial, write_shop
 
-from perennial.build import as_environment
+from perennial.settings import as_environment
 
 
 def test_the_same_build_twice_is_equal(small_shop, small_build, tmp_path):

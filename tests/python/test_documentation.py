@@ -26,6 +26,7 @@ from sqlglot import exp
 
 from perennial.children import clean_environment
 from perennial.churn import FEATURES
+from perennial.settings import read_catalogue
 
 # Marts without a unit test, and why.
 WITHOUT_UNIT_TEST = {
@@ -416,7 +417,7 @@ def test_what_one_engine_says_stands_for_what_all_say(docs):
 
 
 def test_settings_are_documented_and_few():
-    settings = result_of("settings_catalogue", "macros/input/settings.sql")
+    settings = read_catalogue(PROJECT)
     page = (PROJECT / "docs" / "settings.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", page, flags=re.MULTILINE))
     assert set(rows) == set(settings)

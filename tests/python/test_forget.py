@@ -651,6 +651,15 @@ def test_of_two_at_once_the_second_gets_a_sentence(shop, tmp_path, capsys):
     assert not list_file(copy.warehouse).exists()
 
 
+@pytest.mark.parametrize("settings", ["{timezon: UTC}", "{timezone: "])
+def test_a_mistake_in_the_settings_is_found_before_anything_goes(shop, place, settings, capsys):
+    copy = shop.copy_to(place)
+    before = copy.bytes()
+    assert copy.forget("--customer", ANN, "--vars", settings) == 2
+    assert "there is no setting 'timezon'" in (said := capsys.readouterr().err) or "YAML" in said
+    assert copy.bytes() == before
+
+
 # Kill this process when a function is called for the n-th time.
 KILLED = """
 import importlib, os, signal, sys
