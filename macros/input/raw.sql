@@ -32,7 +32,23 @@ A table or view of the schema `raw_schema`, or none. It asks the database: dbt's
 filled before start_run() read the files.
 -#}
 {% macro relation_as_found(table) %}
-    {% do return(adapter.dispatch('relation_as_found', 'perennial')(table)) %}
+    {% set known = perennial.known_while_compiled('relations') %}
+    {% if table not in known %}
+        {% do known.update({table: adapter.dispatch('relation_as_found', 'perennial')(table)}) %}
+    {% endif %}
+    {% do return(known[table]) %}
+{% endmacro %}
+
+
+{#-
+A mapping that stays while a model is compiled, which asks several times for the same; a new one
+for a hook, under whose hands raw tables come and go.
+
+Arguments:
+  what   which of the mappings
+-#}
+{% macro known_while_compiled(what) %}
+    {% do return(model.setdefault('perennial_' ~ what, {}) if model.resource_type == 'model' else {}) %}
 {% endmacro %}
 
 
@@ -73,6 +89,10 @@ The columns that a raw relation has, lower-case name -> type. Stops the run when
 or one of its columns is required and missing, and says what was found instead.
 -#}
 {% macro raw_columns(table, relation) %}
+    {% set known = perennial.known_while_compiled('columns') %}
+    {% if table in known %}
+        {% do return(known[table]) %}
+    {% endif %}
     {% set rules = perennial.contract(table) %}
     {% set found = {} %}
     {% if relation is not none %}
@@ -99,6 +119,7 @@ or one of its columns is required and missing, and says what was found instead.
             ~ (perennial.where_raw_was_sought(table) ~ ' ' if perennial.setting('shop') in ['files', 'tables'] else '')
             ~ 'Have them sent under these names, and build again.') %}
     {% endif %}
+    {% do known.update({table: found}) %}
     {% do return(found) %}
 {% endmacro %}
 

@@ -44,6 +44,29 @@
 
 
 {#-
+The files of a folder that hold raw tables: table -> {pattern: files in their order}. One
+question for all of them, because dbt takes some milliseconds for each.
+
+Arguments:
+  folder   the folder, as it may stand in a quoted text
+-#}
+{% macro files_by_table(folder) %}
+    {% set questions = [] %}
+    {% for table in perennial.contract_tables() %}
+        {% for pattern in perennial.file_patterns(table) %}
+            {% do questions.append("select '" ~ table ~ "' as table_name, '" ~ pattern
+                ~ "' as pattern, file from glob('" ~ folder ~ '/' ~ pattern ~ "')") %}
+        {% endfor %}
+    {% endfor %}
+    {% set found = {} %}
+    {% for row in run_query(questions | join(' union all ') ~ ' order by all').rows %}
+        {% do found.setdefault(row[0], {}).setdefault(row[1], []).append(row[2]) %}
+    {% endfor %}
+    {% do return(found) %}
+{% endmacro %}
+
+
+{#-
 Read the folder `raw_path` into the schema `raw`: a csv file becomes a table of texts (it is
 parsed once, here, and staging gives the types), a parquet file a view. Lines of a csv file
 that cannot be cut into columns are kept in raw.unreadable_lines, which `quarantine` shows.
@@ -64,20 +87,14 @@ that cannot be cut into columns are kept in raw.unreadable_lines, which `quarant
     {% do run_query('create schema if not exists ' ~ schema) %}
     {% do run_query('create or replace table ' ~ schema ~ '.unreadable_lines '
         ~ '(table_name varchar, file_name varchar, line_number bigint, line varchar, error varchar)') %}
+    {% set files_by_table = perennial.files_by_table(folder) %}
     {% for table in perennial.contract_tables() %}
         {% set target_name = schema ~ '.' ~ table %}
         {% set existing = perennial.relation_as_found(table) %}
         {% if existing is not none %}
             {% do run_query('drop ' ~ existing.type ~ ' ' ~ target_name) %}
         {% endif %}
-        {% set found = {} %}
-        {% for pattern in perennial.file_patterns(table) %}
-            {% set files = run_query("select file from glob('" ~ folder ~ '/' ~ pattern
-                ~ "') order by file").columns[0].values() %}
-            {% if files %}
-                {% do found.update({pattern: files}) %}
-            {% endif %}
-        {% endfor %}
+        {% set found = files_by_table.get(table, {}) %}
         {% if found | length > 1 %}
             {% do perennial.stop("the table '" ~ table ~ "' lies in " ~ perennial.setting('raw_path')
                 ~ ' more than once, as ' ~ found.keys() | join(' and ') ~ '; keep one of them.') %}
@@ -116,9 +133,8 @@ Arguments:
     {% set rows = perennial.without_forgotten_of_file(table, 'read_csv(' ~ file
         ~ ", all_varchar = true, header = true, delim = ',', quote = '\"', escape = '\"'"
         ~ ', ignore_errors = true, store_rejects = true)') %}
-    {% for temporary in ['reject_errors', 'reject_scans', 'raw_file'] %}
-        {% do run_query('drop table if exists temp.' ~ temporary) %}
-    {% endfor %}
+    {% do run_query('drop table if exists temp.reject_errors;'
+        ~ ' drop table if exists temp.reject_scans; drop table if exists temp.raw_file') %}
     {% do run_query('create ' ~ ('table ' ~ target_name if is_first else 'temp table raw_file')
         ~ ' as select * from ' ~ rows) %}
     {% if not is_first %}

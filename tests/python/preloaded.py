@@ -7,6 +7,7 @@ see kills.py and `make test-build`.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -15,8 +16,22 @@ import sys
 import tempfile
 from pathlib import Path
 
+# Also what dbt, dbt-duckdb and the Python models load when they first need it.
+LOADED = [
+    "dbt.cli.main",
+    "dbt.adapters.duckdb.environments.local",
+    "dbt.compilation",
+    "dbt.graph.thread_pool",
+    "dbt_common.clients.agate_helper",
+    "babel.dates",
+    "pandas",
+    "pyarrow.dataset",
+    "perennial.build",
+    "perennial.churn.reasons",
+    "perennial.monitoring.drift",
+]
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["dbt.cli.main", "dbt.adapters.duckdb", "perennial.build"])
+CONTEXT.set_forkserver_preload(LOADED)
 
 
 def run(
@@ -42,13 +57,30 @@ def _become(arguments: list[str], cwd: str, env: dict[str, str], files: list[Pat
     for descriptor, file in enumerate(files, start=1):
         opened = os.open(file, os.O_WRONLY | os.O_CREAT)
         os.dup2(opened, descriptor)
+    # To look for garbage in so short a life takes longer than it is worth.
+    gc.disable()
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
     from perennial import build
 
     build.subprocess = _Forking
+    _leave_out_debugging()
     _execute(arguments)
+
+
+def _leave_out_debugging() -> None:
+    """Drop what dbt says for its own log only: to put it into words takes a tenth of a build."""
+    from dbt_common.events.base_types import EventLevel
+    from dbt_common.events.event_manager import EventManager
+
+    fire = EventManager.fire_event
+
+    def fire_what_is_told(self, event, level=None, **options):
+        if (level or event.level_tag()) != EventLevel.DEBUG:
+            fire(self, event, level, **options)
+
+    EventManager.fire_event = fire_what_is_told
 
 
 class _Forking:

@@ -8,6 +8,7 @@ other data; what dbt decides in between (in full, or not) is asked of the same q
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -192,13 +193,13 @@ def _dbt(folder: Path, warehouse: Path) -> _Run:
 
 
 class Warehouse:
-    """A warehouse in memory that is built from a recording."""
+    """A warehouse in memory, or in a file, that is built from a recording."""
 
-    def __init__(self, recording: Recording, used: list[str] = USED) -> None:
+    def __init__(
+        self, recording: Recording, used: list[str] = USED, file: str | Path = ":memory:"
+    ) -> None:
         self.recording = recording
-        self.connection = duckdb.connect(config={"threads": 1})
-        self.execute("set timezone = 'UTC'")
-        self.execute("attach ':memory:' as replay; use replay")
+        self.connect(file)
         make_raw_tables(self.connection, recording.raw_columns)
         for schema in {node.schema for node in recording.nodes}:
             self.execute(f"create schema {schema}")
@@ -208,6 +209,18 @@ class Warehouse:
             f"checked_{table}" for table in recording.raw_columns if table not in used
         }
         self.reasons: dict[str, str | None] = {}
+
+    def connect(self, file: str | Path) -> None:
+        self.connection = duckdb.connect(config={"threads": 1})
+        self.execute("set timezone = 'UTC'")
+        self.execute(f"attach '{file}' as replay; use replay")
+
+    def of_file(self, file: Path) -> Warehouse:
+        """This warehouse, as it is found in a copy of its file."""
+        found = copy.copy(self)
+        found.connect(file)
+        found.made = set(self.made)
+        return found
 
     def execute(self, sql: str) -> duckdb.DuckDBPyConnection:
         return self.connection.execute(sql)

@@ -56,7 +56,8 @@ def test_dirt_lands_in_quarantine_as_planted(tmp_path):
             if int(row["n_rows"])
         }
     assert len({reason for _, reason in planted}) == 5
-    dirty = green(build(tmp_path / "dirty.duckdb", raw=folder, exclude=ONLY_MODELS))
+    only = {"select": "+quarantine", "exclude": ONLY_MODELS}
+    dirty = green(build(tmp_path / "dirty.duckdb", raw=folder, **only))
     found = dirty.query("select table_name, reason, count(*) from staging.quarantine group by all")
     assert {(table, reason): n for table, reason, n in found} == planted
 
@@ -95,7 +96,8 @@ def test_a_shop_without_events_builds(small_shop, small_build, tmp_path):
     folder = tmp_path / "no_events"
     shutil.copytree(small_shop, folder)
     (folder / "events.csv").unlink()
-    quiet = green(build(tmp_path / "quiet.duckdb", raw=folder, exclude=ONLY_MODELS))
+    only = {"select": "+churn_scores", "exclude": ONLY_MODELS}
+    quiet = green(build(tmp_path / "quiet.duckdb", raw=folder, **only))
     assert quiet.query("select count(*) from marts.sessions") == [(0,)]
     assert quiet.query("select count(*) from marts.churn_scores")[0][0] > 0
     orders = "select count(*), sum(revenue_amount) from marts.orders"
@@ -132,6 +134,7 @@ def test_lines_that_cannot_be_read_are_kept(tmp_path):
             tmp_path / "lines.duckdb",
             raw=raw,
             settings="{max_quarantine_share: 1}",
+            select="+order_items",
             exclude=ONLY_MODELS,
         )
     )

@@ -21,10 +21,29 @@ from kills import Place, try_kills
 BEFORE, AFTER = 0.97, 1.0
 
 
+class QuickPlace(Place):
+    """A place whose commands run in forks of a process that has loaded dbt.
+
+    Those that are killed do not, and the first of each kind does not: it is what tells how long
+    they take.
+    """
+
+    def finish(self, *arguments: object) -> None:
+        if arguments[0] not in self.seconds:
+            super().finish(*arguments)
+        else:
+            assert self.run(*arguments) == 0, self.said()[-3000:]
+
+    def run(self, *arguments: object) -> int:
+        done = perennial(*arguments, target=self.folder / "target")
+        self.output.write_text(done.stdout + done.stderr, "utf-8")
+        return done.returncode
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def place(tmp_path_factory: pytest.TempPathFactory) -> QuickPlace:
     """A small shop with a warehouse of the rows before and one of all, both built from nothing."""
-    place = Place(tmp_path_factory.mktemp("place"))
+    place = QuickPlace(tmp_path_factory.mktemp("place"))
     place.clean(BEFORE)
     place.clean(AFTER)
     return place
@@ -43,9 +62,10 @@ def begin(place: Place) -> None:
     place.load(AFTER)
 
 
-def build(place: Place, **options: object) -> tuple[int, str]:
+def build(place: QuickPlace, **options: object) -> tuple[int, str]:
     """Build; return the exit code and all that was said, on one line."""
-    code = place.start(*place.build_arguments(), **options).wait()
+    arguments = place.build_arguments()
+    code = place.start(*arguments, **options).wait() if options else place.run(*arguments)
     said = " ".join(place.said().split())
     assert "Traceback" not in said, said
     return code, said
@@ -65,7 +85,7 @@ def changed(place: Place, file: str, columns: str, to: str | None = None) -> Non
 # Files of the shop
 
 
-def test_a_truncated_parquet_file_is_named_and_mended(place):
+def test_a_truncated_parquet_file_is_named(place):
     begin(place)
     before = place.warehouse.read_bytes()
     file = place.raw / "events.parquet"
@@ -77,9 +97,6 @@ def test_a_truncated_parquet_file_is_named_and_mended(place):
         assert f"the file {file} is no whole parquet file (" in said
         assert "have it sent again and build again" in said
     assert place.warehouse.read_bytes() == before
-    file.write_bytes(whole)
-    place.finish(*place.build_arguments())
-    assert differing(place.warehouse, place.cleaned[AFTER]) == []
 
 
 @pytest.mark.parametrize("name", ["orders.csv", "refunds.csv", "orders_2024.parquet"])
@@ -107,6 +124,11 @@ def test_a_compressed_file_that_was_cut_off_is_named(place):
 
 def test_columns_and_names_of_files_may_change_between_two_builds(place):
     begin(place)
+    events = place.raw / "events.parquet"
+    whole = events.read_bytes()
+    events.write_bytes(whole[:-1])
+    assert build(place)[0] == 2
+    events.write_bytes(whole)
     changed(place, "orders.csv", "* exclude (status)")
     code, said = build(place)
     assert code == 1
@@ -122,7 +144,7 @@ def test_columns_and_names_of_files_may_change_between_two_builds(place):
     assert differing(place.warehouse, place.cleaned[AFTER]) == []
 
 
-def test_an_optional_column_may_go_and_come_back(place):
+def test_an_optional_column_may_go(place):
     begin(place)
     changed(place, "orders.csv", "* exclude (sales_channel, coupon_code)")
     place.finish(*place.build_arguments())
@@ -131,10 +153,6 @@ def test_an_optional_column_may_go_and_come_back(place):
     place.finish(*place.build_arguments())
     assert differing(kept, place.warehouse) == []
     assert "marts.orders" in " ".join(differing(kept, place.cleaned[AFTER]))
-    kept.rename(place.warehouse)
-    place.load(AFTER)
-    place.finish(*place.build_arguments())
-    assert differing(place.warehouse, place.cleaned[AFTER]) == []
 
 
 # Time
@@ -277,8 +295,8 @@ def test_kills_leave_no_trace(place):
 
 def test_the_kills_find_a_build_that_was_not_finished(place, monkeypatch):
     """Let the next build do nothing: the comparison must fail, and say how to repeat it."""
-    monkeypatch.setattr(Place, "killed", lambda *_: "build: nothing")
-    monkeypatch.setattr(Place, "finish", lambda *_: None)
+    monkeypatch.setattr(QuickPlace, "killed", lambda *_: "build: nothing")
+    monkeypatch.setattr(QuickPlace, "finish", lambda *_: None)
     with pytest.raises(AssertionError, match=r"life \d+ of seed 1: .*(?s:.)*--only \d+"):
         for number in range(0, 20, 2):
             try_kills(place, 1, seed=1, only=number, loads=(BEFORE, AFTER))

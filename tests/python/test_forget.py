@@ -13,6 +13,7 @@ import signal
 import stat
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,7 @@ import preloaded
 import pyarrow.parquet as pq
 import pytest
 from comparing import differing
-from conftest import ONLY_MODELS, PROJECT, build, dbt_folder, green, once, perennial, workbench
+from conftest import ONLY_MODELS, PROJECT, Build, build, dbt_folder, green, once, perennial, workbench
 
 from perennial import build as building
 from perennial import forget as command
@@ -186,7 +187,7 @@ class Shop:
         return [str(word) for option in options.items() for word in option]
 
     def forget(self, *more: str, customer: str = ANN) -> int:
-        """Run the command in this process, without the tests that `forgotten` runs."""
+        """Run the command in this process; see make_quick()."""
         return main(["forget", "--customer", customer, *self.arguments, *more])
 
     def bytes(self) -> dict[str, str]:
@@ -227,22 +228,22 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return Shop(once(tmp_path_factory, "forget_before", make))
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def make_quick(monkeypatch: pytest.MonkeyPatch, logs: Path) -> None:
     """Builds without dbt's tests, into a target folder of their own, and no word from outside."""
     for name in ("PERENNIAL_SHOP", "PERENNIAL_WAREHOUSE", "PERENNIAL_RAW"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setenv("DBT_TARGET_PATH", str(dbt_folder("forget")))
-    monkeypatch.setenv("DBT_LOG_PATH", str(tmp_path_factory.mktemp("logs")))
+    monkeypatch.setenv("DBT_LOG_PATH", str(logs))
     monkeypatch.setenv("DBT_LOG_LEVEL_FILE", "none")
+    monkeypatch.setenv("DBT_WRITE_JSON", "false")
     monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "0")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.chdir(PROJECT)
 
     def run(command: list[str], env: dict[str, str], **_: object) -> subprocess.CompletedProcess:
         done = preloaded.run(command, env=env)
-        os.write(1, (done.stdout + done.stderr).encode())
+        sys.stdout.write(done.stdout + done.stderr)
         return done
 
     monkeypatch.setattr(building, "subprocess", SimpleNamespace(run=run))
@@ -254,13 +255,20 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     monkeypatch.setattr(building, "run_dbt", without_tests)
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    make_quick(monkeypatch, tmp_path_factory.mktemp("logs"))
+
+
 @pytest.fixture(scope="module")
 def forgotten(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, str]:
-    """The shop after Ann was forgotten by the command itself, with all tests; and what it said."""
+    """The shop after Ann was forgotten, and what was said. The demo's test runs dbt's tests too."""
     place = shop.copy_to(emptied(workbench() / "forget"))
-    done = perennial("forget", "--customer", ANN, *place.arguments, target=dbt_folder("forget"))
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
-    return place.copy_to(tmp_path_factory.mktemp("forgotten")), done.stdout
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as said:
+        make_quick(patch, tmp_path_factory.mktemp("logs"))
+        code = place.forget()
+    assert code == 0, said.getvalue()[-6000:]
+    return place.copy_to(tmp_path_factory.mktemp("forgotten")), said.getvalue()
 
 
 @pytest.fixture
@@ -692,9 +700,9 @@ def test_killed_anywhere_the_same_command_ends_well(shop, place):
         ("perennial.erasure.rewrite", "_check_equal", 1),
     ]
     for module, name, n in steps:
-        done = start(KILLED, module, name, str(n), "forget", "--customer", ANN, *copy.arguments)
-        out, errors = done.communicate()
-        assert done.returncode == -signal.SIGKILL, (name, out[-3000:], errors)
+        words = [module, name, n, "forget", "--customer", ANN, *copy.arguments]
+        done = preloaded.run([sys.executable, "-c", KILLED, *words])
+        assert done.returncode == -signal.SIGKILL, (name, done.stdout[-3000:], done.stderr)
         assert list_file(copy.warehouse).exists()
     assert where_ann_is(copy) != []
     assert copy.forget() == 0
@@ -737,12 +745,16 @@ def test_tables_of_others_are_left_and_named(tmp_path, capsys):
             ) as t (order_id, line_number, product_id, quantity, unit_price);
             """
         )
-    green(
-        build(
-            warehouse, shop="tables", settings="{raw_schema: landing, timezone: Asia/Tokyo}",
-            exclude=ONLY_MODELS,
+    settings = "{raw_schema: landing, timezone: Asia/Tokyo}"
+
+    def build_orders() -> Build:
+        only = "+order_items +settings"
+        tables = build(
+            warehouse, shop="tables", settings=settings, select=only, exclude=ONLY_MODELS
         )
-    )  # fmt: skip
+        return green(tables)
+
+    build_orders()
     arguments = ["--shop", "tables", "--warehouse", str(warehouse), "--out", str(tmp_path / "no")]
     assert main(["forget", "--customer", "7", *arguments]) == 0
     source = capsys.readouterr().out.split("At the source")[1]
@@ -762,8 +774,7 @@ def test_tables_of_others_are_left_and_named(tmp_path, capsys):
     with duckdb.connect(str(warehouse)) as connection:
         connection.execute("insert into landing.orders values (3, 7, '2024-01-03 10:00', 'paid')")
         connection.execute("insert into landing.order_items values (3, 1, 'p', 1, 7.00)")
-    settings = "{raw_schema: landing, timezone: Asia/Tokyo}"
-    later = green(build(warehouse, shop="tables", settings=settings, exclude=ONLY_MODELS))
+    later = build_orders()
     assert later.query("select order_id from marts.orders") == [("2",)]
     assert later.query("select count(*) from staging.quarantine") == [(0,)]
 
