@@ -22,7 +22,17 @@ import preloaded
 import pyarrow.parquet as pq
 import pytest
 from comparing import differing
-from conftest import ONLY_MODELS, PROJECT, Build, build, dbt_folder, green, once, perennial, workbench
+from conftest import (
+    ONLY_MODELS,
+    PROJECT,
+    Build,
+    build,
+    dbt_folder,
+    green,
+    once,
+    perennial,
+    workbench,
+)
 
 from perennial import build as building
 from perennial import forget as command
