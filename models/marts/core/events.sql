@@ -18,37 +18,48 @@
 {%- set rows = perennial.touched_rows(
     ref('stg_events'), 'events', perennial.visitor_id('events'), 'visitor_id'
 ) -%}
--- No more than the windows below need: they sort every row whole, and events are wide.
-with known as (
+with devices as (
+    select
+        anonymous_id,
+        customer_id as first_customer_id,
+        n_customers_of_device > 1 as is_shared
+    from {{ ref('identity_links') }}
+    where is_first_of_device
+),
+
+-- On a device of several customers: who was logged in last.
+logins as (
+    select
+        events.event_id,
+        {{ perennial.last_known(
+            'events.customer_id',
+            'events.anonymous_id',
+            'events.occurred_at, events.event_id'
+        ) | indent(8) }} as last_customer_id
+    from {{ rows }} as events
+    inner join devices
+        on
+            events.anonymous_id = devices.anonymous_id
+            and devices.is_shared
+),
+
+-- Before the first login on a device, who logged in first; on a device of one customer that
+-- is whoever logs in at all. No more than the windows below need: they sort every row whole,
+-- and events are wide.
+attributed as (
     select
         events.event_id,
         events.occurred_at,
-        events.customer_id as own_customer_id,
-        -- A device keeps its timeline through logins; without its cookie there is the
-        -- customer, and for an unknown one the sender's own session.
         {{ perennial.visitor_id('events') }} as visitor_id,
         {{ perennial.is_visit('events.event_type') }} as is_visit,
-        links.customer_id as first_customer_id
-    from {{ rows }} as events
-    cross join {{ ref('clock') }} as clock
-    left join {{ ref('identity_links') }} as links
-        on
-            events.anonymous_id = links.anonymous_id
-            and links.is_first_of_device
-    where events.occurred_at <= clock.as_of
-),
-
--- Who was logged in last on the device; before the first login, who logged in first.
-attributed as (
-    select
-        *,
         coalesce(
-            {{ perennial.last_known(
-                'own_customer_id', 'visitor_id', timeline
-            ) | indent(12) }},
-            first_customer_id
+            logins.last_customer_id, events.customer_id, devices.first_customer_id
         ) as customer_id
-    from known
+    from {{ rows }} as events
+    left join devices
+        on events.anonymous_id = devices.anonymous_id
+    left join logins
+        on events.event_id = logins.event_id
 ),
 
 -- A session ends after the silence that the setting names, and where the customer changes.
@@ -70,7 +81,7 @@ cuts as (
     )
 ),
 
-sessions as (
+named as (
     select
         *,
         case
@@ -79,6 +90,15 @@ sessions as (
             ) | indent(16) }}
         end as first_event_id
     from cuts
+),
+
+-- What comes after as_of goes last: no window looks ahead, and a comparison with as_of leaves
+-- the engine guessing how many rows are left.
+sessions as (
+    select named.*
+    from named
+    cross join {{ ref('clock') }} as clock
+    where named.occurred_at <= clock.as_of
 )
 
 select
