@@ -67,7 +67,8 @@ def build(place: QuickPlace, **options: object) -> tuple[int, str]:
     arguments = place.build_arguments()
     code = place.start(*arguments, **options).wait() if options else place.run(*arguments)
     said = " ".join(place.said().split())
-    assert "Traceback" not in said, said
+    # dbt itself shows where a Python model came to an end.
+    assert "Traceback" not in said.replace("Python model failed: Traceback", ""), said
     return code, said
 
 
