@@ -8,11 +8,13 @@
 The first day of the period that a date lies in. Weeks begin on the setting `week_start`.
 
 Arguments:
-  grain   week or month
+  grain   day, week or month
   day     an expression of type date
 -#}
 {% macro period_start(grain, day) -%}
-    {%- if grain == 'month' -%}
+    {%- if grain == 'day' -%}
+        {{ day }}
+    {%- elif grain == 'month' -%}
         cast(date_trunc('month', {{ day }}) as date)
     {%- elif grain == 'week' -%}
         {#- date_trunc begins weeks on Monday: move the day there and back again. -#}
@@ -20,7 +22,7 @@ Arguments:
             'sunday'].index(perennial.setting('week_start')) -%}
         {{ perennial.add_days('cast(date_trunc(\'week\', ' ~ perennial.add_days(day, -shift) ~ ') as date)', shift) }}
     {%- else -%}
-        {{ perennial.stop("period_start() knows week and month, not " ~ grain ~ '.') }}
+        {{ perennial.stop("period_start() knows day, week and month, not " ~ grain ~ '.') }}
     {%- endif -%}
 {%- endmacro %}
 
@@ -29,6 +31,8 @@ Arguments:
 {% macro periods_between(grain, earlier, later) -%}
     {%- if grain == 'month' -%}
         ((year({{ later }}) * 12 + month({{ later }})) - (year({{ earlier }}) * 12 + month({{ earlier }})))
+    {%- elif grain == 'day' -%}
+        cast({{ later }} - {{ earlier }} as integer)
     {%- else -%}
         cast(floor(cast({{ later }} - {{ earlier }} as integer) / 7) as bigint)
     {%- endif -%}
@@ -39,6 +43,8 @@ Arguments:
 {% macro add_periods(grain, day, n) -%}
     {%- if grain == 'month' -%}
         {{ perennial.add_months(day, n) }}
+    {%- elif grain == 'day' -%}
+        {{ perennial.add_days(day, n) }}
     {%- else -%}
         {{ perennial.add_days(day, '7 * (' ~ n ~ ')') }}
     {%- endif -%}

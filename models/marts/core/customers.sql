@@ -130,7 +130,10 @@ visits as (
             where
             order_totals.customer_id is null
             or sessions.started_at <= order_totals.first_ordered_at
-        ) as first_visit_channel
+        ) as first_visit_channel,
+        min_by(sessions.device, (sessions.started_at, sessions.session_id)) filter (
+            where sessions.device is not null
+        ) as first_device
     from {{ ref('sessions') }} as sessions
     left join order_totals
         on sessions.customer_id = order_totals.customer_id
@@ -157,6 +160,7 @@ select
         as string
     ) as channel,
     cast(first_categories.category as string) as first_category,
+    cast(visits.first_device as string) as first_device,
     cast(first_orders.order_id as string) as first_order_id,
     -- Silence is no consent.
     cast(coalesce(accounts.marketing_consent, false) as boolean)

@@ -1,0 +1,20 @@
+{#-
+The name of what a definition of retention counts from and what it counts as a return, by
+which rows of `retention_starts` and `retention_returns` are found. An expression over
+`retention_definitions`.
+-#}
+{% macro retention_base() -%}
+    starts || ' ' || start_event || ', ' || return_event || ', ' || clock || ', '
+    || cohort_grain || ' by ' || period_grain
+{%- endmacro %}
+
+
+{#-
+The seconds of a rolling window: 24 hours, 7 times that, or 30 times.
+
+Arguments:
+  grain   an expression: day, week or month
+-#}
+{% macro period_seconds(grain) -%}
+    case {{ grain }} when 'day' then 86400 when 'week' then 604800 else 2592000 end
+{%- endmacro %}

@@ -1,0 +1,98 @@
+-- Definitions that differ only in what they make of the returns share their starts.
+with bases as (
+    select distinct
+        {{ perennial.retention_base() }} as base,
+        starts,
+        start_event,
+        clock,
+        cohort_grain,
+        period_grain
+    from {{ ref('retention_definitions') }}
+),
+
+firsts as (
+    select
+        customer_id,
+        activity,
+        min(first_at) as started_at,
+        min(occurred_on) as started_on
+    from {{ ref('activity_days') }}
+    group by all
+),
+
+-- Everyone who did it in a period starts anew in that period, with the first time in it.
+by_period as (
+    select
+        days.customer_id,
+        days.activity,
+        calendar.grain,
+        calendar.period_start_on,
+        min(days.first_at) as started_at,
+        min(days.occurred_on) as started_on
+    from {{ ref('activity_days') }} as days
+    inner join {{ ref('calendar') }} as calendar
+        on days.occurred_on = calendar.day_on
+    where
+        (days.activity, calendar.grain) in (
+            select (bases.start_event, bases.cohort_grain) from bases where bases.starts = 'each'
+        )
+    group by all
+),
+
+starts as (
+    select
+        bases.*,
+        firsts.customer_id,
+        firsts.started_at,
+        firsts.started_on
+    from bases
+    inner join firsts
+        on bases.start_event = firsts.activity
+    where bases.starts = 'first'
+
+    union all
+
+    select
+        bases.*,
+        by_period.customer_id,
+        by_period.started_at,
+        by_period.started_on
+    from bases
+    inner join by_period
+        on
+            bases.start_event = by_period.activity
+            and bases.cohort_grain = by_period.grain
+    where bases.starts = 'each'
+)
+
+select
+    cast(starts.base as string) as base,
+    cast(starts.customer_id as string) as customer_id,
+    cast(cohorts.period_start_on as date) as cohort_start_on,
+    cast(starts.started_at as timestamp) as started_at,
+    cast(periods.period_index as bigint) as start_index,
+    -- How many of the periods after the start, and the start's own, have wholly passed.
+    cast(
+        case
+            when starts.clock = 'calendar' then today.period_index - periods.period_index
+            else floor(
+                {{ perennial.seconds_between('starts.started_at', 'clock.as_of') }}
+                / {{ perennial.period_seconds('starts.period_grain') }}
+            )
+        end
+        as bigint
+    ) as n_periods_passed
+from starts
+cross join {{ ref('clock') }} as clock
+inner join {{ ref('calendar') }} as cohorts
+    on
+        starts.cohort_grain = cohorts.grain
+        and starts.started_on = cohorts.day_on
+inner join {{ ref('calendar') }} as periods
+    on
+        starts.period_grain = periods.grain
+        and starts.started_on = periods.day_on
+inner join {{ ref('calendar') }} as today
+    on
+        starts.period_grain = today.grain
+        and clock.as_of_on = today.day_on
