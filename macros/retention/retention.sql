@@ -18,3 +18,13 @@ Arguments:
 {% macro period_seconds(grain) -%}
     case {{ grain }} when 'day' then 86400 when 'week' then 604800 else 2592000 end
 {%- endmacro %}
+
+
+{#- The ways in which retention is segmented: the name of each, and the column of `customer_segments`. -#}
+{% macro segment_types() %}
+    {% do return([
+        ('all', "'all'"), ('country', 'country'), ('channel', 'channel'),
+        ('first_category', 'first_category'), ('first_order_coupon', 'first_order_coupon'),
+        ('device', 'device'),
+    ]) %}
+{% endmacro %}

@@ -1,8 +1,3 @@
-{%- set segment_types = [
-    ('all', "'all'"), ('country', 'country'), ('channel', 'channel'),
-    ('first_category', 'first_category'), ('first_order_coupon', 'first_order_coupon'),
-    ('device', 'device'),
-] -%}
 with definitions as (
     select
         *,
@@ -49,21 +44,6 @@ cell_definitions as (
     from definitions
     inner join windows
         on definitions.definition = windows.definition
-),
-
-segments as (
-    select
-        customer_id,
-        coalesce(country, 'unknown') as country,
-        coalesce(channel, 'unknown') as channel,
-        coalesce(first_category, 'unknown') as first_category,
-        case
-            when has_first_order_coupon is null then 'unknown'
-            when has_first_order_coupon then 'with'
-            else 'without'
-        end as first_order_coupon,
-        coalesce(first_device, 'unknown') as device
-    from {{ ref('customers') }}
 ),
 
 -- The last day on which somebody can have joined decides when a cohort's cell is mature.
@@ -128,12 +108,12 @@ starts as (
         starts.n_periods_passed,
         segments.*
     from {{ ref('retention_starts') }} as starts
-    inner join segments
+    inner join {{ ref('customer_segments') }} as segments
         on starts.customer_id = segments.customer_id
 ),
 
 sizes as (
-    {%- for segment_type, segment in segment_types %}
+    {%- for segment_type, segment in perennial.segment_types() %}
     select
         base,
         cohort_start_on,
@@ -258,13 +238,13 @@ retained as (
             hits.base = starts.base
             and hits.customer_id = starts.customer_id
             and hits.cohort_start_on = starts.cohort_start_on
-    inner join segments
+    inner join {{ ref('customer_segments') }} as segments
         on hits.customer_id = segments.customer_id
     where starts.n_periods_passed >= hits.n_periods_needed
 ),
 
 retained_counts as (
-    {%- for segment_type, segment in segment_types %}
+    {%- for segment_type, segment in perennial.segment_types() %}
     select
         definition,
         period_number,
