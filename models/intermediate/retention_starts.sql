@@ -32,10 +32,16 @@ by_period as (
     from {{ ref('activity_days') }} as days
     inner join {{ ref('calendar') }} as calendar
         on days.occurred_on = calendar.day_on
-    where
-        (days.activity, calendar.grain) in (
-            select (bases.start_event, bases.cohort_grain) from bases where bases.starts = 'each'
-        )
+    inner join (
+        select distinct
+            start_event,
+            cohort_grain
+        from bases
+        where starts = 'each'
+    ) as wanted
+        on
+            days.activity = wanted.start_event
+            and calendar.grain = wanted.cohort_grain
     group by all
 ),
 
@@ -74,7 +80,8 @@ select
     -- How many of the periods after the start, and the start's own, have wholly passed.
     cast(
         case
-            when starts.clock = 'calendar' then today.period_index - periods.period_index
+            when starts.clock = 'calendar'
+                then today.period_index - periods.period_index
             else floor(
                 {{ perennial.seconds_between('starts.started_at', 'clock.as_of') }}
                 / {{ perennial.period_seconds('starts.period_grain') }}

@@ -60,10 +60,12 @@ shrunk as (
         categories.category,
         coalesce(measured.n_intervals, 0) as n_intervals,
         measured.log_median as own_log_median,
-        {{ perennial.shrunk('measured.log_median', 'measured.n_intervals', 'shop.log_median', 30) }}
-            as log_median,
-        {{ perennial.shrunk('measured.log_variance', 'measured.n_intervals', 'shop.log_variance', 30) }}
-            as log_variance
+        {{ perennial.shrunk(
+            'measured.log_median', 'measured.n_intervals', 'shop.log_median', 30
+        ) }} as log_median,
+        {{ perennial.shrunk(
+            'measured.log_variance', 'measured.n_intervals', 'shop.log_variance', 30
+        ) }} as log_variance
     from categories
     left join measured
         on categories.category = measured.category

@@ -65,14 +65,20 @@ rhythms as (
 first_lapses as (
     select
         intervals.customer_id,
-        min({{ perennial.add_days('intervals.ordered_on', 'rhythms.dormant_after_days') }})
-            as dormant_on
+        min(
+            {{ perennial.add_days(
+                'intervals.ordered_on', 'rhythms.dormant_after_days'
+            ) }}
+        ) as dormant_on
     from intervals
     inner join rhythms
         on intervals.customer_id = rhythms.customer_id
     cross join {{ ref('clock') }} as clock
     where
-        cast(coalesce(intervals.next_ordered_on, clock.as_of_on) - intervals.ordered_on as integer)
+        cast(
+            coalesce(intervals.next_ordered_on, clock.as_of_on) - intervals.ordered_on
+            as integer
+        )
         > rhythms.dormant_after_days
     group by all
 ),
@@ -81,19 +87,23 @@ late as (
     select
         rhythms.*,
         first_lapses.dormant_on as first_dormant_on,
-        cast(clock.as_of_on - rhythms.last_ordered_on as integer) as n_days_since_order,
-        case
-            when rhythms.log_spread > 0
-                then
-                    (
-                        ln(greatest(cast(clock.as_of_on - rhythms.last_ordered_on as integer), 1))
-                        - rhythms.expected_log_days
-                    ) / rhythms.log_spread
-        end as z
+        cast(clock.as_of_on - rhythms.last_ordered_on as integer) as n_days_since_order
     from rhythms
     cross join {{ ref('clock') }} as clock
     left join first_lapses
         on rhythms.customer_id = first_lapses.customer_id
+),
+
+standardised as (
+    select
+        *,
+        case
+            when log_spread > 0
+                then
+                    (ln(greatest(n_days_since_order, 1)) - expected_log_days)
+                    / log_spread
+        end as z
+    from late
 )
 
 select
@@ -115,4 +125,4 @@ select
     ) as lateness,
     cast(n_days_since_order > dormant_after_days as boolean) as is_dormant,
     cast(first_dormant_on as date) as first_dormant_on
-from late
+from standardised

@@ -16,8 +16,10 @@ windows as (
         definitions.definition,
         numbers.n as period_number,
         numbers.n as from_period,
-        case when definitions.kind = 'unbounded' then definitions.horizon else numbers.n end
-            as to_period
+        case
+            when definitions.kind = 'unbounded' then definitions.horizon
+            else numbers.n
+        end as to_period
     from definitions
     inner join period_numbers as numbers
         on definitions.n_periods >= numbers.n
@@ -81,7 +83,8 @@ cohort_ages as (
         cohorts.cohort_start_on,
         case
             when cohorts.cohort_end_on > clock.as_of_on then 0
-            when cohorts.clock = 'calendar' then today.period_index - last_days.period_index
+            when cohorts.clock = 'calendar'
+                then today.period_index - last_days.period_index
             else floor(
                 {{ perennial.seconds_between(
                     perennial.start_of_day_utc('cohorts.cohort_end_on'), 'clock.as_of'
@@ -316,14 +319,18 @@ select
         case when is_mature then cast(n_retained_customers as double) / n_customers end
         as double
     ) as retention_rate,
-    {%- for side in ['low', 'high'] %}
     cast(
         case
             when
                 is_mature
-                then {{ perennial.wilson(side, 'n_retained_customers', 'n_customers') }}
-        end
-        as double
-    ) as retention_rate_{{ side }}{{ ',' if not loop.last }}
-    {%- endfor %}
+                then {{ perennial.wilson('low', 'n_retained_customers', 'n_customers') }}
+        end as double
+    ) as retention_rate_low,
+    cast(
+        case
+            when
+                is_mature
+                then {{ perennial.wilson('high', 'n_retained_customers', 'n_customers') }}
+        end as double
+    ) as retention_rate_high
 from counted

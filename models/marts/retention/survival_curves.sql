@@ -60,8 +60,10 @@ products as (
 curves as (
     select
         *,
-        case when is_over then 0.0 else exp(cast(coalesce(log_survival, 0) as double)) end
-            as survival,
+        case
+            when is_over then 0.0
+            else exp(cast(coalesce(log_survival, 0) as double))
+        end as survival,
         -- Bounds on the scale of log(-log S), so that they stay between 0 and 1.
         case
             when not is_over and log_survival < 0

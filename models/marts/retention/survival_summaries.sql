@@ -10,16 +10,16 @@ figures as (
         sum(n_events + n_censored) as n_customers,
         sum(n_events) as n_events,
         max(n_days) as n_days_watched,
-        min(n_days) filter (where survival <= 0.5) as median_days,
-        min(n_days) filter (where survival_low <= 0.5) as median_days_low,
-        min(n_days) filter (where survival_high <= 0.5) as median_days_high
-        {%- for days in [30, 90, 365] %},
+        {%- for days in [30, 90, 365] %}
         case
             when
                 max(n_days) >= {{ days }}
                 then 1 - coalesce(min(survival) filter (where n_days <= {{ days }}), 1)
-        end as share_within_{{ days }}_days
+        end as share_within_{{ days }}_days,
         {%- endfor %}
+        min(n_days) filter (where survival <= 0.5) as median_days,
+        min(n_days) filter (where survival_low <= 0.5) as median_days_low,
+        min(n_days) filter (where survival_high <= 0.5) as median_days_high
     from curves
     group by all
 ),
@@ -75,8 +75,9 @@ log_ranks as (
         segment_type,
         segment,
         sum(n_events) as n_observed,
-        cast(sum({{ perennial.exact('all_events * n_at_risk / all_at_risk') }}) as double)
-            as n_expected,
+        cast(
+            sum({{ perennial.exact('all_events * n_at_risk / all_at_risk') }}) as double
+        ) as n_expected,
         cast(sum({{ perennial.exact(
             'case when all_at_risk > 1 then all_events * n_at_risk / all_at_risk'
             ~ ' * (1 - n_at_risk / all_at_risk)'
@@ -108,7 +109,8 @@ select
     cast(figures.median_days_low as integer) as median_days_low,
     cast(figures.median_days_high as integer) as median_days_high,
     {%- for days in [30, 90, 365] %}
-    cast(figures.share_within_{{ days }}_days as double) as share_within_{{ days }}_days,
+    cast(figures.share_within_{{ days }}_days as double)
+        as share_within_{{ days }}_days,
     {%- endfor %}
     cast(tests.n_expected as double) as n_expected_events,
     cast(tests.log_rank as double) as log_rank,
