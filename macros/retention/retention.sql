@@ -28,3 +28,37 @@ Arguments:
         ('device', 'device'),
     ]) %}
 {% endmacro %}
+
+
+{#-
+The mature cells of one kind of retention, with what a chart or a pivot of them needs.
+
+Arguments:
+  kind     exact, unbounded, bracket or streak
+  columns  further columns of `retention`, and their types
+-#}
+{% macro retention_of_kind(kind, columns={}) -%}
+    select
+        cast(definition as string) as definition,
+        cast(start_event as string) as start_event,
+        cast(return_event as string) as return_event,
+        cast(clock as string) as clock,
+        cast(cohort_grain as string) as cohort_grain,
+        cast(period_grain as string) as period_grain,
+        cast(segment_type as string) as segment_type,
+        cast(segment as string) as segment,
+        cast(cohort_start_on as date) as cohort_start_on,
+        cast(period_number as bigint) as period_number,
+        {%- for column, type in columns.items() %}
+        cast({{ column }} as {{ type }}) as {{ column }},
+        {%- endfor %}
+        cast(retention_numerator as bigint) as retention_numerator,
+        cast(retention_denominator as bigint) as retention_denominator,
+        cast(retention_rate as double) as retention_rate,
+        cast(retention_rate_low as double) as retention_rate_low,
+        cast(retention_rate_high as double) as retention_rate_high
+    from {{ ref('retention') }}
+    where
+        kind = '{{ kind }}'
+        and is_mature
+{%- endmacro %}

@@ -15,7 +15,10 @@ Arguments:
     {%- for c in coefficients[:-1] | reverse -%}
         {%- set sum.text = '(' ~ c ~ ' + ' ~ t ~ ' * ' ~ sum.text ~ ')' -%}
     {%- endfor -%}
-    0.5 * {{ t }} * exp(-({{ z }}) * ({{ z }}) / 2 + {{ sum.text }})
+    {#- The error takes it above a half at 0; least passes over nulls, so the case must keep them. -#}
+    case when {{ z }} is not null then
+        least(0.5, 0.5 * {{ t }} * exp(-({{ z }}) * ({{ z }}) / 2 + {{ sum.text }}))
+    end
 {%- endmacro %}
 
 
@@ -54,6 +57,6 @@ Arguments:
     case
         when {{ own }} is null then {{ group }}
         when {{ group }} is null then {{ own }}
-        else ({{ own }} * {{ n }} + {{ group }} * {{ weight }}) / ({{ n }} + {{ weight }})
+        else ({{ own }} * ({{ n }}) + {{ group }} * {{ weight }}) / ({{ n }} + {{ weight }})
     end
 {%- endmacro %}

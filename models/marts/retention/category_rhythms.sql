@@ -20,7 +20,7 @@ intervals as (
         category,
         cast(ordered_on - lag(ordered_on) over (
             partition by customer_id, category
-            order by ordered_on
+            order by ordered_on nulls last
         ) as integer) as n_days
     from purchase_days
 
@@ -30,7 +30,7 @@ intervals as (
         null as category,
         cast(ordered_on - lag(ordered_on) over (
             partition by customer_id
-            order by ordered_on
+            order by ordered_on nulls last
         ) as integer) as n_days
     from (
         select distinct

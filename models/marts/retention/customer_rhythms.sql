@@ -15,7 +15,7 @@ intervals as (
         ordered_on,
         lead(ordered_on) over (
             partition by customer_id
-            order by ordered_on
+            order by ordered_on nulls last
         ) as next_ordered_on
     from order_days
 ),

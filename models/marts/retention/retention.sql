@@ -163,7 +163,7 @@ returns as (
     from {{ ref('retention_returns') }}
     window starts as (
         partition by base, customer_id, cohort_start_on
-        order by period_number
+        order by period_number nulls last
     )
 ),
 
@@ -321,16 +321,20 @@ select
     ) as retention_rate,
     cast(
         case
-            when
-                is_mature
-                then {{ perennial.wilson('low', 'n_retained_customers', 'n_customers') }}
-        end as double
+            when is_mature
+                then {{ perennial.wilson(
+                    'low', 'n_retained_customers', 'n_customers'
+                ) }}
+        end
+        as double
     ) as retention_rate_low,
     cast(
         case
-            when
-                is_mature
-                then {{ perennial.wilson('high', 'n_retained_customers', 'n_customers') }}
-        end as double
+            when is_mature
+                then {{ perennial.wilson(
+                    'high', 'n_retained_customers', 'n_customers'
+                ) }}
+        end
+        as double
     ) as retention_rate_high
 from counted

@@ -29,7 +29,7 @@ at_risk as (
         *,
         sum(n_events + n_censored) over (
             partition by curve, segment_type, segment
-            order by n_days desc
+            order by n_days desc nulls last
         ) as n_at_risk
     from by_day
 ),
@@ -52,7 +52,7 @@ products as (
     from at_risk
     window earlier as (
         partition by curve, segment_type, segment
-        order by n_days
+        order by n_days nulls last
         rows between unbounded preceding and current row
     )
 ),

@@ -45,7 +45,7 @@ grid as (
         coalesce(curves.n_events, 0) as n_events,
         sum(coalesce(curves.n_events + curves.n_censored, 0)) over (
             partition by event_days.curve, event_days.segment_type, figures.segment
-            order by event_days.n_days desc
+            order by event_days.n_days desc nulls last
         ) as n_at_risk
     from event_days
     inner join figures

@@ -1,0 +1,4 @@
+{{ config(materialized='view') }}
+{{ perennial.retention_of_kind(
+    'bracket', {'from_period': 'bigint', 'to_period': 'bigint'}
+) }}

@@ -1,0 +1,2 @@
+{{ config(materialized='view') }}
+{{ perennial.retention_of_kind('exact', {'starts': 'string'}) }}
