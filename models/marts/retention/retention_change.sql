@@ -105,27 +105,27 @@ compared as (
         sides.compared_with,
         sides.period_start_on,
         sides.previous_period_start_on,
-        revenue.segment_type,
-        revenue.segment,
+        cells.segment_type,
+        cells.segment,
         {%- for side in ['before', 'after'] %}
         {%- for column in ['n_customers', 'n_orders', 'n_units'] %}
         cast(coalesce(
-            sum(revenue.{{ column }}) filter (where sides.side = '{{ side }}'), 0
+            sum(cells.{{ column }}) filter (where sides.side = '{{ side }}'), 0
         ) as double) as {{ column }}_{{ side }},
         {%- endfor %}
         {%- for column in ['net_amount', 'refund_amount'] %}
         case
-            when count_if(sides.side = '{{ side }}' and revenue.{{ column }} is null) = 0
+            when count_if(sides.side = '{{ side }}' and cells.{{ column }} is null) = 0
                 then coalesce(
-                    sum(revenue.{{ column }}) filter (where sides.side = '{{ side }}'), 0
+                    sum(cells.{{ column }}) filter (where sides.side = '{{ side }}'), 0
                 )
         end as {{ column }}_{{ side }},
         {%- endfor %}
         {%- endfor %}
-        revenue.is_new
+        cells.is_new
     from sides
-    inner join {{ ref('revenue_months') }} as revenue
-        on sides.side_start_on = revenue.period_start_on
+    inner join {{ ref('revenue_months') }} as cells
+        on sides.side_start_on = cells.period_start_on
     group by all
 ),
 
@@ -159,7 +159,8 @@ measured as (
             compared.compared_with = lengths.compared_with
             and compared.period_start_on = lengths.period_start_on
     window everyone as (
-        partition by compared.compared_with, compared.period_start_on, compared.segment_type
+        partition by
+            compared.compared_with, compared.period_start_on, compared.segment_type
     )
 ),
 
