@@ -8,6 +8,7 @@
         'raw_models': {'type': 'mapping', 'default': {}},
         'as_of': {'type': 'timestamp', 'default': none},
         'history_loaded_until': {'type': 'timestamp', 'default': none},
+        'compared_from': {'type': 'timestamp', 'default': none},
         'timezone': {'type': 'text', 'default': 'UTC'},
         'week_start': {'type': 'text', 'default': 'monday', 'accepted': ['monday',
             'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday']},
@@ -114,7 +115,7 @@ Arguments:
         {% do perennial.stop("setting 'timezone': " ~ zone
             ~ " is no time zone; use a name such as Europe/Berlin.") %}
     {% endif %}
-    {% for name in ['as_of', 'history_loaded_until'] %}
+    {% for name in ['as_of', 'history_loaded_until', 'compared_from'] %}
         {% set given = perennial.setting(name) %}
         {% set text = "'" ~ (given | string) | replace("'", "''") ~ "'" %}
         {% if given is not none
