@@ -1,94 +1,115 @@
-with active as (
-    select
-        days.activity,
-        days.customer_id,
-        calendar.grain,
-        calendar.period_index
-    from {{ ref('activity_days') }} as days
-    inner join {{ ref('calendar') }} as calendar
-        on days.occurred_on = calendar.day_on
-    where days.activity in ('order', 'visit')
-    group by all
+{%- set grains = ['day', 'week', 'month'] -%}
+{%- set counts = ['new', 'retained', 'resurrected', 'leaving'] -%}
+with days as (
+    select distinct
+        activity,
+        customer_id,
+        occurred_on as day_on
+    from {{ ref('activity_days') }}
+    where activity in ('order', 'visit')
 ),
 
 neighbours as (
     select
-        *,
-        lag(period_index) over periods as previous_index,
-        lead(period_index) over periods as next_index
-    from active
-    window periods as (
-        partition by activity, grain, customer_id
-        order by period_index nulls last
+        activity,
+        customer_id,
+        day_on,
+        lag(day_on) over customer_days as previous_on,
+        lead(day_on) over customer_days as next_on
+    from days
+    window customer_days as (
+        partition by activity, customer_id
+        order by day_on
     )
 ),
 
--- What an active period is to its customer, and whether the next one is none.
-states as (
+indexes as (
     select
-        activity,
-        grain,
-        customer_id,
-        period_index,
-        previous_index is null as is_new,
-        previous_index = period_index - 1 as is_retained,
-        previous_index < period_index - 1 as is_resurrected,
-        coalesce(next_index > period_index + 1, true) as is_leaving
+        day_on
+        {%- for grain in grains %},
+        max(period_index) filter (where grain = '{{ grain }}') as {{ grain }}_index
+        {%- endfor %}
+    from {{ ref('calendar') }}
+    group by all
+),
+
+-- Of a customer's days in a period only the first has the day before in another period,
+-- only the last the day after: no more is needed to tell periods from days.
+placed as (
+    select
+        neighbours.activity,
+        neighbours.customer_id
+        {%- for grain in grains %},
+        here.{{ grain }}_index,
+        earlier.{{ grain }}_index as previous_{{ grain }}_index,
+        later.{{ grain }}_index as next_{{ grain }}_index
+        {%- endfor %}
     from neighbours
+    inner join indexes as here
+        on neighbours.day_on = here.day_on
+    left join indexes as earlier
+        on neighbours.previous_on = earlier.day_on
+    left join indexes as later
+        on neighbours.next_on = later.day_on
 ),
 
 -- Counted first by all segments at once: the customers are read once, not once per type.
 together as (
     select
-        states.activity,
-        states.grain,
-        states.period_index,
+        placed.activity,
+        placed.week_index,
+        placed.month_index,
         segments.country,
         segments.channel,
         segments.first_category,
         segments.first_order_coupon,
-        segments.device,
-        count_if(states.is_new) as n_new,
-        count_if(states.is_retained) as n_retained,
-        count_if(states.is_resurrected) as n_resurrected,
-        count_if(states.is_leaving) as n_leaving
-    from states
+        segments.device
+        {%- for grain in ['week', 'month'] %},
+        count_if(placed.previous_{{ grain }}_index is null) as {{ grain }}_new,
+        count_if(placed.previous_{{ grain }}_index = placed.{{ grain }}_index - 1)
+            as {{ grain }}_retained,
+        count_if(placed.previous_{{ grain }}_index < placed.{{ grain }}_index - 1)
+            as {{ grain }}_resurrected,
+        count_if(
+            coalesce(placed.next_{{ grain }}_index > placed.{{ grain }}_index + 1, true)
+        ) as {{ grain }}_leaving
+        {%- endfor %}
+    from placed
     inner join {{ ref('customer_segments') }} as segments
-        on states.customer_id = segments.customer_id
-    where states.grain <> 'day'
+        on placed.customer_id = segments.customer_id
     group by all
 ),
 
 by_segment as (
+    {%- for grain in ['week', 'month'] %}
     {%- for segment_type, segment in perennial.segment_types() %}
     select
         activity,
-        grain,
-        period_index,
+        '{{ grain }}' as grain,
+        {{ grain }}_index as period_index,
         '{{ segment_type }}' as segment_type,
-        {{ segment }} as segment,
-        sum(n_new) as n_new,
-        sum(n_retained) as n_retained,
-        sum(n_resurrected) as n_resurrected,
-        sum(n_leaving) as n_leaving
+        {{ segment }} as segment
+        {%- for count in counts %},
+        sum({{ grain }}_{{ count }}) as n_{{ count }}
+        {%- endfor %}
     from together
     group by all
 
     union all
     {%- endfor %}
+    {%- endfor %}
 
     select
         activity,
-        grain,
-        period_index,
+        'day' as grain,
+        day_index as period_index,
         'all' as segment_type,
         'all' as segment,
-        count_if(is_new) as n_new,
-        count_if(is_retained) as n_retained,
-        count_if(is_resurrected) as n_resurrected,
-        count_if(is_leaving) as n_leaving
-    from states
-    where grain = 'day'
+        count_if(previous_day_index is null) as n_new,
+        count_if(previous_day_index = day_index - 1) as n_retained,
+        count_if(previous_day_index < day_index - 1) as n_resurrected,
+        count_if(coalesce(next_day_index > day_index + 1, true)) as n_leaving
+    from placed
     group by all
 ),
 

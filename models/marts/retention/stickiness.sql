@@ -3,7 +3,6 @@ with days as (
     select
         activity,
         customer_id,
-        occurred_on as day_on,
         cast(occurred_on - date '1970-01-01' as integer) as day_number
     from {{ ref('activity_days') }}
     where activity in ('order', 'visit')
@@ -15,7 +14,7 @@ with days as (
 around as (
     select
         activity,
-        day_on,
+        day_number,
         {%- for n in rolling %}
         count(*) over (
             partition by activity, customer_id
@@ -45,7 +44,7 @@ steps as (
     {%- for n in rolling %}
     select
         activity,
-        day_on,
+        {{ perennial.add_days("date '1970-01-01'", 'day_number') }} as day_on,
         {{ n }} as n_window_days,
         n_until_{{ n }} as n_until,
         n_leaving_{{ n }} as n_leaving,
@@ -122,7 +121,9 @@ calendar_days as (
         count(*) as n_days
     from days
     inner join {{ ref('calendar') }} as calendar
-        on days.day_on = calendar.day_on
+        on
+            {{ perennial.add_days("date '1970-01-01'", 'days.day_number') }}
+            = calendar.day_on
     where calendar.grain <> 'day'
     group by all
 ),
