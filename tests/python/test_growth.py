@@ -27,8 +27,8 @@ Active = dict[dt.date, set[str]]
 # Counting
 
 
-def start_of(day: dt.date, grain: str, shop: Shop) -> dt.date:
-    return day if grain == "day" else independent.period_start(day, grain, shop)
+def start_of(day: dt.date, grain: str, its: Shop) -> dt.date:
+    return day if grain == "day" else independent.period_start(day, grain, its)
 
 
 def after(start: dt.date, grain: str) -> dt.date:
@@ -42,14 +42,14 @@ def periods(first: dt.date, last: dt.date, grain: str) -> Iterator[dt.date]:
         first = after(first, grain)
 
 
-def active_days(warehouse: Path, shop: Shop) -> dict[str, Active]:
+def active_days(warehouse: Path, its: Shop) -> dict[str, Active]:
     """Of each activity, who did it on which day of the shop."""
-    orders = independent.orders(warehouse, shop)
+    orders = independent.orders(warehouse, its)
     bought = orders.filter(~pl.col("is_cancelled"), pl.col("customer_id").is_not_null())
     seen = (
-        independent.events(warehouse, shop)
+        independent.events(warehouse, its)
         .filter(pl.col("is_visit"), pl.col("customer_id").is_not_null())
-        .with_columns(occurred_on=independent.local_day("occurred_at", shop))
+        .with_columns(occurred_on=independent.local_day("occurred_at", its))
     )
     found: dict[str, Active] = {"order": defaultdict(set), "visit": defaultdict(set)}
     for customer, day in bought.select("customer_id", "ordered_on").iter_rows():
@@ -81,15 +81,15 @@ def rate(numerator: int | None, denominator: int | None) -> tuple:
     return numerator / denominator, *wilson(numerator, denominator)
 
 
-def growth(warehouse: Path, shop: Shop) -> pl.DataFrame:
-    now = independent.as_of(warehouse, shop)
-    today = independent.local_day_of(now, shop)
+def growth(warehouse: Path, its: Shop) -> pl.DataFrame:
+    now = independent.as_of(warehouse, its)
+    today = independent.local_day_of(now, its)
     rows = []
-    for activity, days in active_days(warehouse, shop).items():
+    for activity, days in active_days(warehouse, its).items():
         for grain in ("day", "week", "month"):
             everyone: Active = defaultdict(set)
             for day, customers in days.items():
-                everyone[start_of(day, grain, shop)] |= customers
+                everyone[start_of(day, grain, its)] |= customers
             for (segment_type, segment), members in segments(warehouse).items():
                 if grain == "day" and segment_type != "all":
                     continue
@@ -101,7 +101,7 @@ def growth(warehouse: Path, shop: Shop) -> pl.DataFrame:
                 for start in periods(min(active), today, grain):
                     here = active.get(start, set())
                     kept = here & before
-                    is_mature = midnight_utc(after(start, grain), shop) <= now
+                    is_mature = midnight_utc(after(start, grain), its) <= now
                     counts = {
                         "n_active_customers": len(here),
                         "n_new": len(here - ever),
@@ -139,12 +139,12 @@ def growth(warehouse: Path, shop: Shop) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def revenue(warehouse: Path, shop: Shop) -> pl.DataFrame:
+def revenue(warehouse: Path, its: Shop) -> pl.DataFrame:
     """Amounts in cents; no amount of these shops lacks its exchange rate."""
-    now = independent.as_of(warehouse, shop)
-    today = independent.local_day_of(now, shop)
-    orders = independent.orders(warehouse, shop).filter(~pl.col("is_cancelled"))
-    refunds = independent.refunds(warehouse, shop).filter(~pl.col("is_order_cancelled"))
+    now = independent.as_of(warehouse, its)
+    today = independent.local_day_of(now, its)
+    orders = independent.orders(warehouse, its).filter(~pl.col("is_cancelled"))
+    refunds = independent.refunds(warehouse, its).filter(~pl.col("is_order_cancelled"))
     facts = [
         *orders.select("customer_id", "ordered_on", "net_amount", pl.lit(True)).rows(),
         *refunds.select("customer_id", "refunded_on", -pl.col("amount"), pl.lit(False)).rows(),
@@ -156,7 +156,7 @@ def revenue(warehouse: Path, shop: Shop) -> pl.DataFrame:
         ordered: Active = defaultdict(set)
         guests: Counter = Counter()
         for customer, day, amount, is_order in facts:
-            start = start_of(day, grain, shop)
+            start = start_of(day, grain, its)
             if customer not in buyers:
                 guests[start] += amount
                 continue
@@ -186,7 +186,7 @@ def revenue(warehouse: Path, shop: Shop) -> pl.DataFrame:
                     "contraction_amount": -sum(x for x in changes if x < 0),
                     "churned_amount": sum(previous[c] for c in before - here),
                 }
-                is_mature = midnight_utc(after(start, grain), shop) <= now
+                is_mature = midnight_utc(after(start, grain), its) <= now
                 all_amounts = {
                     "revenue_amount": sum(amounts.values()),
                     "previous_revenue_amount": sum(previous.values()),
@@ -226,16 +226,16 @@ def window(days: Active, first: dt.date, n: int) -> Counter:
     return Counter(c for i in range(n) for c in days.get(first + i * DAY, ()))
 
 
-def daily(warehouse: Path, shop: Shop) -> pl.DataFrame:
-    now = independent.as_of(warehouse, shop)
-    today = independent.local_day_of(now, shop)
+def daily(warehouse: Path, its: Shop) -> pl.DataFrame:
+    now = independent.as_of(warehouse, its)
+    today = independent.local_day_of(now, its)
     rows = []
-    for activity, days in active_days(warehouse, shop).items():
+    for activity, days in active_days(warehouse, its).items():
         opened = min(days)
 
         def found(first: dt.date, n: int, days=days, opened=opened) -> Counter | None:
             """The window's customers, once it lies between the first day and now."""
-            if first < opened or midnight_utc(first + n * DAY, shop) > now:
+            if first < opened or midnight_utc(first + n * DAY, its) > now:
                 return None
             return window(days, first, n)
 
@@ -258,7 +258,7 @@ def daily(warehouse: Path, shop: Shop) -> pl.DataFrame:
                     [f"{name}_rate", f"{name}_rate_low", f"{name}_rate_high"], share, strict=True
                 )
             for grain, name in {"week": "dau_wau", "month": "dau_mau"}.items():
-                start = start_of(day, grain, shop)
+                start = start_of(day, grain, its)
                 n_days = (after(start, grain) - start).days
                 counter = found(start, n_days)
                 row |= {
@@ -273,11 +273,11 @@ def daily(warehouse: Path, shop: Shop) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def sticky(warehouse: Path, shop: Shop) -> pl.DataFrame:
-    now = independent.as_of(warehouse, shop)
-    today = independent.local_day_of(now, shop)
+def sticky(warehouse: Path, its: Shop) -> pl.DataFrame:
+    now = independent.as_of(warehouse, its)
+    today = independent.local_day_of(now, its)
     rows = []
-    for activity, days in active_days(warehouse, shop).items():
+    for activity, days in active_days(warehouse, its).items():
         opened = min(days)
         windows = [
             (f"rolling_{n}_days", day - (n - 1) * DAY, n)
@@ -287,20 +287,18 @@ def sticky(warehouse: Path, shop: Shop) -> pl.DataFrame:
         for grain in ("week", "month"):
             windows += [
                 (f"calendar_{grain}", start, (after(start, grain) - start).days)
-                for start in periods(start_of(opened, grain, shop), today, grain)
+                for start in periods(start_of(opened, grain, its), today, grain)
             ]
         for kind, first, n in windows:
-            is_mature = first >= opened and midnight_utc(first + n * DAY, shop) <= now
+            is_mature = first >= opened and midnight_utc(first + n * DAY, its) <= now
             on = Counter(window(days, first, n).values()) if is_mature else Counter()
             n_active = on.total() if is_mature else None
             for k in range(1, n + 1):
                 exactly = on[k] if is_mature else None
                 at_least = sum(on[j] for j in range(k, n + 1)) if is_mature else None
-                low_high = [*rate(exactly, n_active), *rate(at_least, n_active)]
-                rows.append(
-                    (activity, kind, first, first + (n - 1) * DAY, n, k, is_mature, n_active)
-                    + (exactly, *low_high[:3], at_least, *low_high[3:])
-                )
+                what = (activity, kind, first, first + (n - 1) * DAY, n, k, is_mature, n_active)
+                shares = (exactly, *rate(exactly, n_active), at_least, *rate(at_least, n_active))
+                rows.append((*what, *shares))
     names = ["activity", "window_kind", "window_start_on", "window_last_on", "n_window_days"]
     names += ["n_days", "is_mature", "n_active_customers"]
     for name in ("exactly", "at_least"):
@@ -378,9 +376,9 @@ def test_a_shop_of_one_order_runs_its_first_periods(tiny_shop):
         "select grain, cast(revenue_amount_to_date as double), revenue_amount"
         " from marts.revenue_growth where segment_type = 'all' order by 1"
     ) == [("month", 19.98, None), ("week", 19.98, None)]
-    assert one.query("select n_daily_to_date, n_daily, n_rolling_7 from marts.active_customers") == [
-        (1, None, None)
-    ]
+    assert one.query(
+        "select n_daily_to_date, n_daily, n_rolling_7 from marts.active_customers"
+    ) == [(1, None, None)]
     assert one.query("select count(*), count(n_exactly) from marts.stickiness") == [
         # A week, a month of 31 days, and the windows of 7 and 28 days that end today.
         (7 + 31 + 7 + 28, 0)

@@ -27,12 +27,11 @@ by_day as (
     select
         activity,
         day_on,
-        count(*) as n_daily,
         {%- for n in windows %}
         count_if(coalesce(days_since >= {{ n }}, true)) as n_beginning_{{ n }},
-        count_if(coalesce(days_until >= {{ n }}, true)) as n_ceasing_{{ n }}
-        {{- ',' if not loop.last }}
+        count_if(coalesce(days_until >= {{ n }}, true)) as n_ceasing_{{ n }},
         {%- endfor %}
+        count(*) as n_daily
     from gaps
     group by all
 ),
@@ -53,12 +52,11 @@ counted as (
         calendar.day_on,
         weeks.period_start_on as week_start_on,
         months.period_start_on as month_start_on,
-        coalesce(by_day.n_daily, 0) as n_daily,
         {%- for n in windows %}
         coalesce(by_day.n_beginning_{{ n }}, 0) as n_beginning_{{ n }},
-        coalesce(by_day.n_ceasing_{{ n }}, 0) as n_ceasing_{{ n }}
-        {{- ',' if not loop.last }}
+        coalesce(by_day.n_ceasing_{{ n }}, 0) as n_ceasing_{{ n }},
         {%- endfor %}
+        coalesce(by_day.n_daily, 0) as n_daily
     from first_days as firsts
     inner join {{ ref('calendar') }} as calendar
         on
@@ -81,7 +79,6 @@ counted as (
 rolled as (
     select
         *,
-        row_number() over earlier as n_days_passed,
         sum(n_daily) over (partition by activity, week_start_on)
             as n_customer_days_of_week,
         sum(n_daily) over (partition by activity, month_start_on)
@@ -96,8 +93,9 @@ rolled as (
                 rows between unbounded preceding and {{ n }} preceding
             ),
             0
-        ) as n_rolling_{{ n }}{{ ',' if not loop.last }}
+        ) as n_rolling_{{ n }},
         {%- endfor %}
+        row_number() over earlier as n_days_passed
     from counted
     window earlier as (
         partition by activity
@@ -114,8 +112,6 @@ matured as (
         rolled.week_start_on,
         rolled.month_start_on,
         rolled.n_days_of_month,
-        {{ perennial.start_of_day_utc(perennial.add_days('rolled.day_on', 1)) }}
-        <= clock.as_of as is_mature,
         rolled.n_daily as n_daily_to_date,
         {%- for n in windows %}
         case when rolled.n_days_passed >= {{ n }} then rolled.n_rolling_{{ n }} end
@@ -131,8 +127,10 @@ matured as (
                 rolled.{{ grain }}_start_on >= rolled.first_on
                 and {{ periods }}.is_mature
                 then rolled.n_customer_days_of_{{ grain }}
-        end as n_customer_days_of_{{ grain }}{{ ',' if not loop.last }}
+        end as n_customer_days_of_{{ grain }},
         {%- endfor %}
+        {{ perennial.start_of_day_utc(perennial.add_days('rolled.day_on', 1)) }}
+        <= clock.as_of as is_mature
     from rolled
     cross join {{ ref('clock') }} as clock
     {%- for grain, periods in [('week', 'weeks'), ('month', 'months')] %}

@@ -1,5 +1,4 @@
 {%- set grains = ['day', 'week', 'month'] -%}
-{%- set counts = ['new', 'retained', 'resurrected', 'leaving'] -%}
 with days as (
     select distinct
         activity,
@@ -25,10 +24,10 @@ neighbours as (
 
 indexes as (
     select
-        day_on
-        {%- for grain in grains %},
-        max(period_index) filter (where grain = '{{ grain }}') as {{ grain }}_index
+        {%- for grain in grains %}
+        max(period_index) filter (where grain = '{{ grain }}') as {{ grain }}_index,
         {%- endfor %}
+        day_on
     from {{ ref('calendar') }}
     group by all
 ),
@@ -37,13 +36,13 @@ indexes as (
 -- only the last the day after: no more is needed to tell periods from days.
 placed as (
     select
-        neighbours.activity,
-        neighbours.customer_id
-        {%- for grain in grains %},
+        {%- for grain in grains %}
         here.{{ grain }}_index,
         earlier.{{ grain }}_index as previous_{{ grain }}_index,
-        later.{{ grain }}_index as next_{{ grain }}_index
+        later.{{ grain }}_index as next_{{ grain }}_index,
         {%- endfor %}
+        neighbours.activity,
+        neighbours.customer_id
     from neighbours
     inner join indexes as here
         on neighbours.day_on = here.day_on
@@ -56,15 +55,8 @@ placed as (
 -- Counted first by all segments at once: the customers are read once, not once per type.
 together as (
     select
-        placed.activity,
-        placed.week_index,
-        placed.month_index,
-        segments.country,
-        segments.channel,
-        segments.first_category,
-        segments.first_order_coupon,
-        segments.device
-        {%- for grain in ['week', 'month'] %},
+        {%- for grain in ['week', 'month'] %}
+        placed.{{ grain }}_index,
         count_if(placed.previous_{{ grain }}_index is null) as {{ grain }}_new,
         count_if(placed.previous_{{ grain }}_index = placed.{{ grain }}_index - 1)
             as {{ grain }}_retained,
@@ -72,8 +64,14 @@ together as (
             as {{ grain }}_resurrected,
         count_if(
             coalesce(placed.next_{{ grain }}_index > placed.{{ grain }}_index + 1, true)
-        ) as {{ grain }}_leaving
+        ) as {{ grain }}_leaving,
         {%- endfor %}
+        placed.activity,
+        segments.country,
+        segments.channel,
+        segments.first_category,
+        segments.first_order_coupon,
+        segments.device
     from placed
     inner join {{ ref('customer_segments') }} as segments
         on placed.customer_id = segments.customer_id
@@ -88,10 +86,11 @@ by_segment as (
         '{{ grain }}' as grain,
         {{ grain }}_index as period_index,
         '{{ segment_type }}' as segment_type,
-        {{ segment }} as segment
-        {%- for count in counts %},
-        sum({{ grain }}_{{ count }}) as n_{{ count }}
-        {%- endfor %}
+        {{ segment }} as segment,
+        sum({{ grain }}_new) as n_new,
+        sum({{ grain }}_retained) as n_retained,
+        sum({{ grain }}_resurrected) as n_resurrected,
+        sum({{ grain }}_leaving) as n_leaving
     from together
     group by all
 
@@ -238,15 +237,22 @@ select
                     / nullif(cast(n_previously_active_customers as double), 0)
         end as double
     ) as retained_rate,
-    {%- for side in ['low', 'high'] %}
     cast(
         case
             when
                 is_mature
                 then {{ perennial.wilson(
-                    side, 'n_retained', 'n_previously_active_customers'
+                    'low', 'n_retained', 'n_previously_active_customers'
                 ) }}
         end as double
-    ) as retained_rate_{{ side }}{{ ',' if not loop.last }}
-    {%- endfor %}
+    ) as retained_rate_low,
+    cast(
+        case
+            when
+                is_mature
+                then {{ perennial.wilson(
+                    'high', 'n_retained', 'n_previously_active_customers'
+                ) }}
+        end as double
+    ) as retained_rate_high
 from stocks

@@ -89,17 +89,17 @@ parts as (
 -- Summed first by all segments at once: the customers are read once, not once per type.
 together as (
     select
+        {%- for amount in amounts %}
+        {{ perennial.complete_sum('parts.' ~ amount ~ '_amount') }}
+            as {{ amount }}_amount,
+        {%- endfor %}
         parts.grain,
         parts.period_start_on,
         segments.country,
         segments.channel,
         segments.first_category,
         segments.first_order_coupon,
-        segments.device,
-        {%- for amount in amounts %}
-        {{ perennial.complete_sum('parts.' ~ amount ~ '_amount') }}
-            as {{ amount }}_amount{{ ',' if not loop.last }}
-        {%- endfor %}
+        segments.device
     from parts
     inner join {{ ref('customer_segments') }} as segments
         on parts.customer_id = segments.customer_id
@@ -109,14 +109,13 @@ together as (
 by_segment as (
     {%- for segment_type, segment in perennial.segment_types() %}
     select
+        {%- for amount in amounts %}
+        {{ perennial.complete_sum(amount ~ '_amount') }} as {{ amount }}_amount,
+        {%- endfor %}
         grain,
         period_start_on,
         '{{ segment_type }}' as segment_type,
-        {{ segment }} as segment,
-        {%- for amount in amounts %}
-        {{ perennial.complete_sum(amount ~ '_amount') }}
-            as {{ amount }}_amount{{ ',' if not loop.last }}
-        {%- endfor %}
+        {{ segment }} as segment
     from together
     group by all
     {{ 'union all' if not loop.last }}
@@ -225,8 +224,9 @@ summed as (
     select
         cells.*,
         {%- for amount in amounts %}
-        case when by_segment.grain is null then 0 else by_segment.{{ amount }}_amount end
-            as {{ amount }}_amount,
+        case
+            when by_segment.grain is null then 0 else by_segment.{{ amount }}_amount
+        end as {{ amount }}_amount,
         {%- endfor %}
         case when guests.grain is null then 0 else guests.revenue_amount end
             as guest_amount,
@@ -251,16 +251,17 @@ summed as (
 -- Before the first period there was nothing; before others may stand what is not known.
 flows as (
     select
-        *,
         {%- for amount, name in [
             ('revenue', 'previous_revenue'), ('leaving', 'churned'),
             ('refund_only', 'previous_refund_only'),
         ] %}
         case
-            when row_number() over earlier > 1 then lag({{ amount }}_amount) over earlier
+            when row_number() over earlier > 1
+                then lag({{ amount }}_amount) over earlier
             else 0
-        end as {{ name }}_amount{{ ',' if not loop.last }}
+        end as {{ name }}_amount,
         {%- endfor %}
+        *
     from summed
     window earlier as (
         partition by grain, segment_type, segment

@@ -13,8 +13,6 @@ with days as (
 -- n days after one, when it leaves the window. For both: how many lie in the window then.
 around as (
     select
-        activity,
-        day_number,
         {%- for n in rolling %}
         count(*) over (
             partition by activity, customer_id
@@ -35,8 +33,10 @@ around as (
             partition by activity, customer_id
             order by day_number nulls last
             range between {{ n }} following and {{ n }} following
-        ) as n_entering_{{ n }}{{ ',' if not loop.last }}
+        ) as n_entering_{{ n }},
         {%- endfor %}
+        activity,
+        day_number
     from days
 ),
 
@@ -278,9 +278,7 @@ select
     cast(window_last_on as date) as window_last_on,
     cast(n_window_days as integer) as n_window_days,
     cast(n_days as integer) as n_days,
-    cast(is_mature as boolean) as is_mature,
-    cast(n_active_customers as bigint) as n_active_customers
-    {%- for kind in ['exactly', 'at_least'] %},
+    {%- for kind in ['exactly', 'at_least'] %}
     cast(n_{{ kind }} as bigint) as n_{{ kind }},
     cast(
         cast(n_{{ kind }} as double) / nullif(cast(n_active_customers as double), 0)
@@ -288,7 +286,9 @@ select
     ) as {{ kind }}_rate,
     {%- for side in ['low', 'high'] %}
     cast({{ perennial.wilson(side, 'n_' ~ kind, 'n_active_customers') }} as double)
-        as {{ kind }}_rate_{{ side }}{{ ',' if not loop.last }}
+        as {{ kind }}_rate_{{ side }},
     {%- endfor %}
     {%- endfor %}
+    cast(n_active_customers as bigint) as n_active_customers,
+    cast(is_mature as boolean) as is_mature
 from totals

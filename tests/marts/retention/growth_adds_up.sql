@@ -35,7 +35,8 @@ select
     'identity' as what
 from cells
 where
-    n_active_customers_to_date <> n_new_to_date + n_retained_to_date + n_resurrected_to_date
+    n_active_customers_to_date
+    <> n_new_to_date + n_retained_to_date + n_resurrected_to_date
     or n_retained_to_date > n_before
     or is_mature <> (n_churned is not null)
     or n_previously_active_customers <> n_before
