@@ -66,12 +66,10 @@ together as (
             coalesce(placed.next_{{ grain }}_index > placed.{{ grain }}_index + 1, true)
         ) as {{ grain }}_leaving,
         {%- endfor %}
-        placed.activity,
-        segments.country,
-        segments.channel,
-        segments.first_category,
-        segments.first_order_coupon,
-        segments.device
+        {%- for segment_type, segment in perennial.segment_types() %}
+        {{ segment }} as {{ segment_type }}_segment,
+        {%- endfor %}
+        placed.activity
     from placed
     inner join {{ ref('customer_segments') }} as segments
         on placed.customer_id = segments.customer_id
@@ -80,13 +78,13 @@ together as (
 
 by_segment as (
     {%- for grain in ['week', 'month'] %}
-    {%- for segment_type, segment in perennial.segment_types() %}
+    {%- for segment_type, _ in perennial.segment_types() %}
     select
         activity,
         '{{ grain }}' as grain,
         {{ grain }}_index as period_index,
         '{{ segment_type }}' as segment_type,
-        {{ segment }} as segment,
+        {{ segment_type }}_segment as segment,
         sum({{ grain }}_new) as n_new,
         sum({{ grain }}_retained) as n_retained,
         sum({{ grain }}_resurrected) as n_resurrected,

@@ -93,13 +93,11 @@ together as (
         {{ perennial.complete_sum('parts.' ~ amount ~ '_amount') }}
             as {{ amount }}_amount,
         {%- endfor %}
+        {%- for segment_type, segment in perennial.segment_types() %}
+        {{ segment }} as {{ segment_type }}_segment,
+        {%- endfor %}
         parts.grain,
-        parts.period_start_on,
-        segments.country,
-        segments.channel,
-        segments.first_category,
-        segments.first_order_coupon,
-        segments.device
+        parts.period_start_on
     from parts
     inner join {{ ref('customer_segments') }} as segments
         on parts.customer_id = segments.customer_id
@@ -107,7 +105,7 @@ together as (
 ),
 
 by_segment as (
-    {%- for segment_type, segment in perennial.segment_types() %}
+    {%- for segment_type, _ in perennial.segment_types() %}
     select
         {%- for amount in amounts %}
         {{ perennial.complete_sum(amount ~ '_amount') }} as {{ amount }}_amount,
@@ -115,7 +113,7 @@ by_segment as (
         grain,
         period_start_on,
         '{{ segment_type }}' as segment_type,
-        {{ segment }} as segment
+        {{ segment_type }}_segment as segment
     from together
     group by all
     {{ 'union all' if not loop.last }}

@@ -9,9 +9,10 @@ with days as (
     group by all
 ),
 
--- A customer's days of activity among n change on two days only: on a day of activity, and
--- n days after one, when it leaves the window. For both: how many lie in the window then.
-around as (
+-- At least k of n days: a customer comes to that on the day that is the k-th of the n days
+-- which end with it, and ceases n days after the one that is the k-th of those which begin
+-- with it. Where both fall on one day, they cancel out.
+ranks as (
     select
         {%- for n in rolling %}
         count(*) over (
@@ -22,90 +23,44 @@ around as (
         count(*) over (
             partition by activity, customer_id
             order by day_number nulls last
-            range between {{ n }} preceding and {{ n }} preceding
-        ) as n_leaving_{{ n }},
-        count(*) over (
-            partition by activity, customer_id
-            order by day_number nulls last
             range between current row and {{ n - 1 }} following
         ) as n_from_{{ n }},
-        count(*) over (
-            partition by activity, customer_id
-            order by day_number nulls last
-            range between {{ n }} following and {{ n }} following
-        ) as n_entering_{{ n }},
         {%- endfor %}
         activity,
         day_number
     from days
 ),
 
-steps as (
+changes as (
     {%- for n in rolling %}
     select
         activity,
-        {{ perennial.add_days("date '1970-01-01'", 'day_number') }} as day_on,
         {{ n }} as n_window_days,
-        n_until_{{ n }} as n_until,
-        n_leaving_{{ n }} as n_leaving,
-        n_from_{{ n }} as n_from,
-        n_entering_{{ n }} as n_entering,
+        day_number,
+        n_until_{{ n }} as n_days,
         count(*) as n_customers
-    from around
+    from ranks
+    group by all
+
+    union all
+
+    select
+        activity,
+        {{ n }} as n_window_days,
+        day_number + {{ n }} as day_number,
+        n_from_{{ n }} as n_days,
+        -count(*) as n_customers
+    from ranks
     group by all
     {{ 'union all' if not loop.last }}
     {%- endfor %}
-),
-
--- Who comes to have k days, and who ceases to.
-changes as (
-    select
-        activity,
-        n_window_days,
-        day_on,
-        n_until as n_days,
-        n_customers
-    from steps
-
-    union all
-
-    select
-        activity,
-        n_window_days,
-        day_on,
-        n_until - 1 + n_leaving as n_days,
-        -n_customers as n_customers
-    from steps
-
-    union all
-
-    -- Where a day enters as another leaves, the lines above have said it.
-    select
-        activity,
-        n_window_days,
-        {{ perennial.add_days('day_on', 'n_window_days') }} as day_on,
-        n_from - 1 as n_days,
-        n_customers
-    from steps
-    where n_entering = 0
-
-    union all
-
-    select
-        activity,
-        n_window_days,
-        {{ perennial.add_days('day_on', 'n_window_days') }} as day_on,
-        n_from as n_days,
-        -n_customers as n_customers
-    from steps
-    where n_entering = 0
 ),
 
 net_changes as (
     select
         activity,
         n_window_days,
-        day_on,
+        {{ perennial.add_days("date '1970-01-01'", 'day_number') }} as day_on,
         n_days,
         sum(n_customers) as n_customers
     from changes
@@ -142,9 +97,9 @@ calendar_counts as (
 first_days as (
     select
         activity,
-        min(day_on) as first_on
-    from steps
-    group by all
+        {{ perennial.add_days("date '1970-01-01'", 'min(day_number)') }} as first_on
+    from days
+    group by activity
 ),
 
 windows as (
@@ -219,7 +174,7 @@ counted as (
             partition by cells.activity, cells.window_kind, cells.n_days
             order by cells.window_last_on nulls last
             rows between unbounded preceding and current row
-        ) as n_exactly
+        ) as n_at_least
     from cells
     left join net_changes as changes
         on
@@ -233,7 +188,11 @@ counted as (
 
     select
         cells.*,
-        coalesce(counts.n_customers, 0) as n_exactly
+        sum(coalesce(counts.n_customers, 0)) over (
+            partition by cells.activity, cells.window_kind, cells.window_last_on
+            order by cells.n_days desc
+            rows between unbounded preceding and current row
+        ) as n_at_least
     from cells
     left join calendar_counts as counts
         on
@@ -244,7 +203,7 @@ counted as (
     where cells.window_kind like 'calendar%'
 ),
 
-totals as (
+figures as (
     select
         activity,
         window_kind,
@@ -253,22 +212,32 @@ totals as (
         n_window_days,
         n_days,
         is_mature,
-        case when is_mature then n_exactly end as n_exactly,
-        case
-            when is_mature
-                then sum(n_exactly) over (
-                    partition by activity, window_kind, window_last_on
-                    order by n_days desc
-                    rows between unbounded preceding and current row
-                )
-        end as n_at_least,
-        case
-            when is_mature
-                then sum(n_exactly) over (
-                    partition by activity, window_kind, window_last_on
-                )
-        end as n_active_customers
+        n_at_least,
+        n_at_least - coalesce(lead(n_at_least) over (
+            partition by activity, window_kind, window_last_on
+            order by n_days nulls last
+        ), 0) as n_exactly,
+        max(n_at_least) over (
+            partition by activity, window_kind, window_last_on
+        ) as n_active_customers
     from counted
+    where is_mature
+
+    union all
+
+    select
+        activity,
+        window_kind,
+        window_start_on,
+        window_last_on,
+        n_window_days,
+        n_days,
+        is_mature,
+        null as n_at_least,
+        null as n_exactly,
+        null as n_active_customers
+    from counted
+    where not is_mature
 )
 
 select
@@ -291,4 +260,4 @@ select
     {%- endfor %}
     cast(n_active_customers as bigint) as n_active_customers,
     cast(is_mature as boolean) as is_mature
-from totals
+from figures

@@ -9,7 +9,6 @@ with cells as (
     window earlier as (
         partition by activity, grain, segment_type, segment
         order by period_start_on
-        rows between unbounded preceding and current row
     )
 ),
 
