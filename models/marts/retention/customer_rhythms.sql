@@ -67,7 +67,7 @@ first_lapses as (
         intervals.customer_id,
         min(
             {{ perennial.add_days(
-                'intervals.ordered_on', 'rhythms.dormant_after_days'
+                'intervals.ordered_on', 'rhythms.dormant_after_days + 1'
             ) }}
         ) as dormant_on
     from intervals
