@@ -8,12 +8,18 @@ meets every window, and is asked whether the window has passed and whether a ret
 from __future__ import annotations
 
 import datetime as dt
+from functools import lru_cache
 from pathlib import Path
 
+import independent
 import numpy as np
 import polars as pl
-from independent import Z, Shop, as_of, local_day, local_day_of, read
+from independent import Shop, Z, as_of, local_day, local_day_of
 from scipy import stats
+
+# A mart rests on others, and all on the same few tables: each is read and computed once.
+read = lru_cache(maxsize=16)(independent.read)
+once = lru_cache(maxsize=1)
 
 SEGMENTS = ("all", "country", "channel", "first_category", "first_order_coupon", "device")
 SECONDS = {"day": 86_400, "week": 7 * 86_400, "month": 30 * 86_400}
@@ -50,6 +56,7 @@ def kept_orders(warehouse: Path) -> pl.DataFrame:
     )
 
 
+@once
 def activities(warehouse: Path, shop: Shop) -> pl.DataFrame:
     """One row per time that a known customer did something: customer, activity, moment, day."""
     events = read(warehouse, "marts.events").filter(pl.col("customer_id").is_not_null())
@@ -66,6 +73,7 @@ def activities(warehouse: Path, shop: Shop) -> pl.DataFrame:
     ).with_columns(day=local_day("moment", shop))
 
 
+@once
 def segments(warehouse: Path) -> pl.DataFrame:
     """One row per customer: the segment of each type."""
     first_orders = (
@@ -165,9 +173,7 @@ def starts_of(definition: dict, done: pl.DataFrame, shop: Shop) -> pl.DataFrame:
         began.sort("moment")
         .group_by(per, maintain_order=True)
         .agg(pl.all().first())
-        .select(
-            "customer_id", "cohort_start_on", started_at="moment", started_on="day"
-        )
+        .select("customer_id", "cohort_start_on", started_at="moment", started_on="day")
     )
 
 
@@ -179,7 +185,8 @@ def shares_of(definition: dict, warehouse: Path, shop: Shop) -> pl.DataFrame:
     came = done.filter(pl.col("activity") == definition["return_event"]).select(
         "customer_id", came_at="moment", came_on="day"
     )
-    pairs = starts.join(came, on="customer_id")
+    # Nobody comes back before having started, even in the same period.
+    pairs = starts.join(came, on="customer_id").filter(pl.col("came_at") >= pl.col("started_at"))
     cohort_grain = definition["cohort_grain"]
     # Whoever joins last does so on the last day of the cohort, at the end of it.
     after = pl.col("cohort_start_on").dt.offset_by(f"1{OFFSETS[cohort_grain]}")
@@ -211,7 +218,7 @@ def shares_of(definition: dict, warehouse: Path, shop: Shop) -> pl.DataFrame:
         )
         number = (pl.col("came_at") - pl.col("started_at")).dt.total_microseconds() // width
     who = ["customer_id", "cohort_start_on"]
-    returns = pairs.select(*who, number=number).unique().filter(pl.col("number") >= 0)
+    returns = pairs.select(*who, number=number).unique()
 
     brackets = read(warehouse, "reference.retention_brackets")
     asked = starts.join(windows(definition, brackets), how="cross").filter(
@@ -262,6 +269,7 @@ def with_rates(frame: pl.DataFrame, numerator: str, denominator: str) -> pl.Data
     )
 
 
+@once
 def retention(warehouse: Path, shop: Shop) -> pl.DataFrame:
     """One row per definition, segment, cohort and period number."""
     parts = []
@@ -309,43 +317,42 @@ def cohort_comparison(warehouse: Path, shop: Shop) -> pl.DataFrame:
         .filter("is_mature")
         .sort(*group, "cohort_start_on")
         .select(
-            *group, "cohort_start_on", "retention_numerator", "retention_denominator",
+            *group,
+            "cohort_start_on",
+            "retention_numerator",
+            "retention_denominator",
             "retention_rate",
         )
     )
-    before = {
-        "cohort_start_on": "previous_cohort_start_on",
-        "retention_numerator": "x",
-        "retention_denominator": "n",
-        "retention_rate": "previous_retention_rate",
-    }
     frame = cells.with_columns(
-        pl.col(old).shift(1).over(group).alias(new) for old, new in before.items()
+        previous_cohort_start_on=pl.col("cohort_start_on").shift(1).over(group),
+        previous_retention_rate=pl.col("retention_rate").shift(1).over(group),
+        n_before=pl.col("retention_denominator").shift(1).over(group),
+        n_both=pl.col("retention_denominator").rolling_sum(2).over(group),
+        came_both=pl.col("retention_numerator").rolling_sum(2).over(group),
     ).filter(pl.col("previous_cohort_start_on").is_not_null())
-    m, share = pl.col("retention_denominator"), pl.col("retention_rate")
-    pooled = (pl.col("retention_numerator") + pl.col("x")) / (m + pl.col("n"))
+    pooled = pl.col("came_both") / pl.col("n_both")
+    sizes = 1 / pl.col("retention_denominator") + 1 / pl.col("n_before")
     frame = frame.with_columns(
-        difference=share - pl.col("previous_retention_rate"),
-        variance=pooled * (1 - pooled) * (1 / m + 1 / pl.col("n")),
-        # In whole numbers: none or all of both came back.
-        is_same=(pl.col("retention_numerator") + pl.col("x")).is_in([0])
-        | (pl.col("retention_numerator") + pl.col("x") == m + pl.col("n")),
+        difference=pl.col("retention_rate") - pl.col("previous_retention_rate"),
+        variance=pooled * (1 - pooled) * sizes,
+        # Where all came back, or none, there is nothing to test.
+        is_tested=pl.col("came_both").is_between(0, pl.col("n_both"), closed="none"),
     )
-    z = (frame["difference"].abs() / frame["variance"].sqrt()).to_numpy()
-    p = np.where(frame["is_same"].to_numpy(), np.nan, 2 * stats.norm.sf(z))
-    q = np.full(len(p), np.nan)
-    tested = ~np.isnan(p)
-    if tested.any():
-        q[tested] = stats.false_discovery_control(p[tested], method="bh")
+    is_tested = frame["is_tested"].to_numpy()
+    tested = frame.filter("is_tested")
+    z = tested["difference"].abs() / tested["variance"].sqrt()
+    p, q = np.full((2, frame.height), np.nan)
+    p[is_tested] = 2 * stats.norm.sf(z.to_numpy())
+    q[is_tested] = stats.false_discovery_control(p[is_tested], method="bh") if tested.height else 0
     return frame.select(
-        *group,
-        *before,
+        *cells.columns,
         "previous_cohort_start_on",
         "previous_retention_rate",
         "difference",
         p_value=pl.Series(p).fill_nan(None),
         q_value=pl.Series(q).fill_nan(None),
-        is_more_than_noise=pl.Series(q) < 0.05,
+        is_more_than_noise=pl.Series(q < 0.05),
     )
 
 
@@ -360,8 +367,10 @@ def rhythm(days: pl.DataFrame, by: str) -> pl.DataFrame:
     The middle is the median; the spread the variance (n - 1) of the logarithms.
     """
     who = ["customer_id"] if by == "customer_id" else ["customer_id", by]
-    gaps = days.unique([*who, "day"]).sort(*who, "day").with_columns(
-        gap=pl.col("day").diff().over(who).dt.total_days()
+    gaps = (
+        days.unique([*who, "day"])
+        .sort(*who, "day")
+        .with_columns(gap=pl.col("day").diff().over(who).dt.total_days())
     )
     return gaps.group_by(by).agg(
         n_intervals=pl.col("gap").count().cast(pl.Int64),
@@ -387,6 +396,7 @@ def with_group(frame: pl.DataFrame, weight: int, n_of_variance: pl.Expr) -> pl.D
     )
 
 
+@once
 def category_rhythms(warehouse: Path, shop: Shop) -> pl.DataFrame:
     """One row per category that a known customer bought of."""
     bought = (
@@ -408,6 +418,7 @@ def category_rhythms(warehouse: Path, shop: Shop) -> pl.DataFrame:
     )
 
 
+@once
 def customer_rhythms(warehouse: Path, shop: Shop) -> pl.DataFrame:
     """One row per customer with an order."""
     today = local_day_of(as_of(warehouse, shop), shop)
@@ -425,8 +436,10 @@ def customer_rhythms(warehouse: Path, shop: Shop) -> pl.DataFrame:
         .join(categories, on="first_category", how="left")
     )
     since = (pl.lit(today) - pl.col("last_ordered_on")).dt.total_days()
-    frame = with_group(frame, 4, pl.col("n_intervals") - 1).rename({"median_days": "expected_days"}).with_columns(
-        n_days_since_order=since
+    frame = (
+        with_group(frame, 4, pl.col("n_intervals") - 1)
+        .rename({"median_days": "expected_days"})
+        .with_columns(n_days_since_order=since)
     )
     expected, spread = (frame[c].to_numpy() for c in ("expected_days", "log_spread"))
     since = frame["n_days_since_order"].to_numpy()
@@ -473,6 +486,7 @@ def customer_rhythms(warehouse: Path, shop: Shop) -> pl.DataFrame:
 # ---------------------------------------------------------------------------------------------
 
 
+@once
 def survival_times(warehouse: Path, shop: Shop) -> pl.DataFrame:
     """One row per curve and customer: the days until it happened, else until today."""
     today = local_day_of(as_of(warehouse, shop), shop)
@@ -506,6 +520,7 @@ def survival_times(warehouse: Path, shop: Shop) -> pl.DataFrame:
     )
 
 
+@once
 def survival_curves(warehouse: Path, shop: Shop) -> pl.DataFrame:
     """One row per curve, segment and number of days: Kaplan and Meier, with Greenwood."""
     group = ["curve", "segment_type", "segment"]
