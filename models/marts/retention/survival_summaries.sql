@@ -113,7 +113,10 @@ select
     cast(figures.share_within_{{ days }}_days as double)
         as share_within_{{ days }}_days,
     {%- endfor %}
-    cast(tests.n_expected as double) as n_expected_events,
+    cast(
+        case when figures.segment_type <> 'all' then coalesce(tests.n_expected, 0) end
+        as double
+    ) as n_expected_events,
     cast(tests.log_rank as double) as log_rank,
     cast(2 * {{ perennial.normal_tail('sqrt(tests.log_rank)') }} as double) as p_value
 from figures
