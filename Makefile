@@ -104,6 +104,10 @@ sequences: install-dev ## random lives of a shop: increments against builds from
 kills: install-dev ## kill builds and publishes at random moments; the next ones must be right (N=200)
 	@$(BIN)/python tests/python/kills.py --n $(or $(N),200) $(if $(SEED),--seed $(SEED))
 
+.PHONY: independent
+independent: install-dev ## five shops, and every cell of the marts of retention as computed in polars (MORE="--shops demo")
+	@$(BIN)/python tests/python/independent_shops.py $(MORE)
+
 .PHONY: pins
 pins: .venv-low/.installed .venv-high/.installed ## the demo with the lowest and the newest packages that pyproject.toml admits, compared
 	@.venv-high/bin/python integration_tests/pins/both_pins.py

@@ -57,6 +57,7 @@ Arguments:
     case
         when {{ own }} is null then {{ group }}
         when {{ group }} is null then {{ own }}
-        else ({{ own }} * ({{ n }}) + {{ group }} * {{ weight }}) / ({{ n }} + {{ weight }})
+        else
+            (({{ own }}) * ({{ n }}) + ({{ group }}) * {{ weight }}) / ({{ n }} + {{ weight }})
     end
 {%- endmacro %}

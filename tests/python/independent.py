@@ -72,10 +72,11 @@ def differences(
         nulls_equal=True,
         suffix="_theirs",
     )
-    for name, other in (("mine", "_theirs"), ("theirs", "_mine")):
+    for name, other, end in (("mine", "_theirs", ""), ("theirs", "_mine", "_theirs")):
         only = joined.filter(pl.col(other).is_null()).sort(keys)
         if only.height:
-            found.append(f"{only.height} rows only in {name}; the first: {only.row(0, named=True)}")
+            first = only.select(*keys, *(f"{column}{end}" for column in columns)).row(0, named=True)
+            found.append(f"{only.height} rows only in {name}; the first: {first}")
     both = joined.filter(pl.col("_mine") & pl.col("_theirs"))
     for column in columns:
         a, b = pl.col(column), pl.col(f"{column}_theirs")

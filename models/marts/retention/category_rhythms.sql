@@ -36,7 +36,10 @@ intervals as (
         select distinct
             customer_id,
             ordered_on
-        from purchase_days
+        from {{ ref('orders') }}
+        where
+            customer_id is not null
+            and not is_cancelled
     ) as order_days
 ),
 

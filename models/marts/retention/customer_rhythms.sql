@@ -67,7 +67,7 @@ first_lapses as (
         intervals.customer_id,
         min(
             {{ perennial.add_days(
-                'intervals.ordered_on', 'rhythms.dormant_after_days'
+                'intervals.ordered_on', 'rhythms.dormant_after_days + 1'
             ) }}
         ) as dormant_on
     from intervals
@@ -98,10 +98,8 @@ standardised as (
     select
         *,
         case
-            when log_spread > 0
-                then
-                    (ln(greatest(n_days_since_order, 1)) - expected_log_days)
-                    / log_spread
+            when log_spread > 0 and n_days_since_order > 0
+                then (ln(n_days_since_order) - expected_log_days) / log_spread
         end as z
     from late
 )
@@ -118,6 +116,15 @@ select
     cast(n_days_since_order as integer) as n_days_since_order,
     cast(
         case
+            when log_spread is null then null
+            -- No interval is over on the day of the order; without any spread all are at once.
+            when n_days_since_order = 0 then 0
+            when log_spread = 0
+                then
+                    case
+                        when n_days_since_order >= exp(expected_log_days) then 1
+                        else 0
+                    end
             when z >= 0 then 1 - {{ perennial.normal_tail('z') }}
             else {{ perennial.normal_tail('-z') }}
         end

@@ -36,7 +36,8 @@ at_risk as (
 
 -- E. L. Kaplan and P. Meier, "Nonparametric estimation from incomplete observations", JASA 53,
 -- 1958, as a sum of logarithms; where all who are left go at once, nothing survives. The
--- variance of that sum is M. Greenwood's, 1926. Sums over decimals are equal in any order.
+-- variance of that sum is M. Greenwood's, 1926. Sums over decimals are equal in any order; one
+-- of a million is 1e-12 in Greenwood's, which twelve places would round away.
 products as (
     select
         *,
@@ -45,9 +46,9 @@ products as (
             ~ ' ln(1 - cast(n_events as double) / n_at_risk) end'
         ) }}) over earlier as log_survival,
         sum({{ perennial.exact(
-            'case when n_events < n_at_risk then cast(n_events as double)'
+            'case when n_events < n_at_risk then 1e9 * n_events'
             ~ ' / (cast(n_at_risk as double) * (n_at_risk - n_events)) end'
-        ) }}) over earlier as greenwood,
+        ) }}) over earlier as greenwood_by_1e9,
         bool_or(n_events = n_at_risk) over earlier as is_over
     from at_risk
     window earlier as (
@@ -68,7 +69,7 @@ curves as (
         case
             when not is_over and log_survival < 0
                 then
-                    {{ z }} * sqrt(cast(greenwood as double))
+                    {{ z }} * sqrt(cast(greenwood_by_1e9 as double) / 1e9)
                     / -cast(log_survival as double)
         end as log_log_error
     from products

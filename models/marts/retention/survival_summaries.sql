@@ -17,9 +17,10 @@ figures as (
                 then 1 - coalesce(min(survival) filter (where n_days <= {{ days }}), 1)
         end as share_within_{{ days }}_days,
         {%- endfor %}
-        min(n_days) filter (where survival <= 0.5) as median_days,
-        min(n_days) filter (where survival_low <= 0.5) as median_days_low,
-        min(n_days) filter (where survival_high <= 0.5) as median_days_high
+        -- Half of them exactly is a little more in a float that was summed of logarithms.
+        min(n_days) filter (where survival <= 0.5 + 1e-9) as median_days,
+        min(n_days) filter (where survival_low <= 0.5 + 1e-9) as median_days_low,
+        min(n_days) filter (where survival_high <= 0.5 + 1e-9) as median_days_high
     from curves
     group by all
 ),
@@ -112,7 +113,10 @@ select
     cast(figures.share_within_{{ days }}_days as double)
         as share_within_{{ days }}_days,
     {%- endfor %}
-    cast(tests.n_expected as double) as n_expected_events,
+    cast(
+        case when figures.segment_type <> 'all' then coalesce(tests.n_expected, 0) end
+        as double
+    ) as n_expected_events,
     cast(tests.log_rank as double) as log_rank,
     cast(2 * {{ perennial.normal_tail('sqrt(tests.log_rank)') }} as double) as p_value
 from figures
