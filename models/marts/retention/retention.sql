@@ -125,6 +125,9 @@ sizes as (
         {{ segment }} as segment,
         count(*) as n_customers
     from starts
+    {%- if segment_type != 'all' %}
+    where base in (select base from definitions where has_segments)
+    {%- endif %}
     group by all
     {{ 'union all' if not loop.last }}
     {%- endfor %}
@@ -154,6 +157,7 @@ cells as (
     having max(sizes.n_periods_passed) >= min(definitions.from_period)
 ),
 
+-- What is exact needs no window.
 returns as (
     select
         *,
@@ -161,6 +165,7 @@ returns as (
         lag(period_number) over starts as previous_period_number,
         lead(period_number) over starts as next_period_number
     from {{ ref('retention_returns') }}
+    where base in (select base from definitions where kind <> 'exact')
     window starts as (
         partition by base, customer_id, cohort_start_on
         order by period_number nulls last
@@ -170,31 +175,51 @@ returns as (
 -- One row per start and cell in which it counts as retained.
 hits as (
     select
-        returns.*,
+        returns.base,
+        returns.customer_id,
+        returns.cohort_start_on,
         definitions.definition,
-        definitions.period_number as cell_number,
-        definitions.n_periods_needed
-    from returns
+        definitions.period_number,
+        definitions.has_segments
+    from {{ ref('retention_returns') }} as returns
     inner join cell_definitions as definitions
         on
             returns.base = definitions.base
             and returns.period_number = definitions.period_number
     where
         definitions.kind = 'exact'
-        -- Without a gap: as many returns as periods, the start's own included.
-        or (
-            definitions.kind = 'streak'
-            and returns.n_returns = returns.period_number + 1
-        )
+        and returns.n_periods_passed >= definitions.n_periods_needed
+
+    union all
+
+    -- Without a gap: as many returns as periods, the start's own included.
+    select
+        returns.base,
+        returns.customer_id,
+        returns.cohort_start_on,
+        definitions.definition,
+        definitions.period_number,
+        definitions.has_segments
+    from returns
+    inner join cell_definitions as definitions
+        on
+            returns.base = definitions.base
+            and returns.period_number = definitions.period_number
+    where
+        definitions.kind = 'streak'
+        and returns.n_periods_passed >= definitions.n_periods_needed
+        and returns.n_returns = returns.period_number + 1
 
     union all
 
     -- The first return of each that falls into the bracket.
     select
-        returns.*,
+        returns.base,
+        returns.customer_id,
+        returns.cohort_start_on,
         definitions.definition,
-        definitions.period_number as cell_number,
-        definitions.n_periods_needed
+        definitions.period_number,
+        definitions.has_segments
     from returns
     inner join cell_definitions as definitions
         on
@@ -203,16 +228,19 @@ hits as (
             and returns.period_number <= definitions.to_period
     where
         definitions.kind = 'bracket'
+        and returns.n_periods_passed >= definitions.n_periods_needed
         and coalesce(returns.previous_period_number, -1) < definitions.from_period
 
     union all
 
     -- The last return of each before the horizon: it is on or after all periods up to it.
     select
-        returns.*,
+        returns.base,
+        returns.customer_id,
+        returns.cohort_start_on,
         definitions.definition,
-        definitions.period_number as cell_number,
-        definitions.n_periods_needed
+        definitions.period_number,
+        definitions.has_segments
     from returns
     inner join cell_definitions as definitions
         on
@@ -220,6 +248,7 @@ hits as (
             and returns.period_number >= definitions.from_period
     where
         definitions.kind = 'unbounded'
+        and returns.n_periods_passed >= definitions.n_periods_needed
         and returns.period_number <= coalesce(
             definitions.to_period, returns.period_number
         )
@@ -232,18 +261,13 @@ hits as (
 retained as (
     select
         hits.definition,
-        hits.cell_number as period_number,
+        hits.period_number,
         hits.cohort_start_on,
+        hits.has_segments,
         segments.*
     from hits
-    inner join {{ ref('retention_starts') }} as starts
-        on
-            hits.base = starts.base
-            and hits.customer_id = starts.customer_id
-            and hits.cohort_start_on = starts.cohort_start_on
     inner join {{ ref('customer_segments') }} as segments
         on hits.customer_id = segments.customer_id
-    where starts.n_periods_passed >= hits.n_periods_needed
 ),
 
 retained_counts as (
@@ -256,6 +280,9 @@ retained_counts as (
         {{ segment }} as segment,
         count(*) as n_retained_customers
     from retained
+    {%- if segment_type != 'all' %}
+    where has_segments
+    {%- endif %}
     group by all
     {{ 'union all' if not loop.last }}
     {%- endfor %}
