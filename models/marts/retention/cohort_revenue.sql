@@ -66,6 +66,7 @@ periods as (
             and running.period_start_on = costs.period_start_on
 ),
 
+-- A week's newcomers are too few to be told apart by segment.
 activity as (
     {%- for segment_type, segment in perennial.segment_types() %}
     select
@@ -84,6 +85,7 @@ activity as (
         {{ perennial.complete_sum('revenue_amount - cost_amount') }}
             as contribution_margin_amount
     from periods
+    {{ "where grain = 'month'" if segment_type != 'all' }}
     group by all
     {{ 'union all' if not loop.last }}
     {%- endfor %}
