@@ -109,6 +109,16 @@ returned as (
     from running
 ),
 
+returns as (
+    select
+        *,
+        lag(returned_cost_so_far) over (
+            partition by order_id
+            order by refund_number nulls last
+        ) as returned_cost_before
+    from returned
+),
+
 facts as (
     select
         customer_id,
@@ -127,14 +137,9 @@ facts as (
         0 as costed_sales_amount,
         case
             when refund_number = 1 then -returned_cost_so_far
-            else
-                lag(returned_cost_so_far) over (
-                    partition by order_id
-                    order by refund_number nulls last
-                )
-                - returned_cost_so_far
+            else returned_cost_before - returned_cost_so_far
         end as cost_amount
-    from returned
+    from returns
 
     union all
 

@@ -53,10 +53,6 @@ cells as (
 counted as (
     select
         cells.*,
-        costs.channel is not null as has_spend,
-        revenue.segment is not null as has_customers,
-        costs.cost_amount,
-        coalesce(revenue.n_customers, 0) as n_customers,
         {%- for amount in [
             'sales_amount', 'costed_sales_amount', 'cumulative_revenue_amount',
             'cumulative_contribution_margin_amount',
@@ -65,8 +61,12 @@ counted as (
             when not cells.is_mature then null
             when revenue.segment is null then 0
             else revenue.{{ amount }}
-        end as {{ amount }}{{ ',' if not loop.last }}
+        end as {{ amount }},
         {%- endfor %}
+        costs.channel is not null as has_spend,
+        revenue.segment is not null as has_customers,
+        costs.cost_amount,
+        coalesce(revenue.n_customers, 0) as n_customers
     from cells
     left join {{ ref('ad_costs') }} as costs
         on

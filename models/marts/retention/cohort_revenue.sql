@@ -143,18 +143,18 @@ cells as (
 counted as (
     select
         cells.*,
-        {{ perennial.start_of_day_utc('cells.period_end_on') }}
-        <= clock.as_of as is_mature,
-        coalesce(activity.n_orders, 0) as n_orders,
-        coalesce(activity.n_second_orders, 0) as n_second_orders,
         {%- for amount in [
             'revenue_amount', 'added_square', 'sales_amount', 'costed_sales_amount',
             'contribution_margin_amount',
         ] %}
         case
             when activity.cohort_start_on is null then 0 else activity.{{ amount }}
-        end as {{ amount }}{{ ',' if not loop.last }}
+        end as {{ amount }},
         {%- endfor %}
+        coalesce(activity.n_orders, 0) as n_orders,
+        coalesce(activity.n_second_orders, 0) as n_second_orders,
+        {{ perennial.start_of_day_utc('cells.period_end_on') }}
+        <= clock.as_of as is_mature
     from cells
     cross join {{ ref('clock') }} as clock
     left join activity
@@ -169,6 +169,12 @@ counted as (
 -- What is null in the immature cell, which is a cohort's last, is null in all made of it.
 mature as (
     select
+        {%- for measure in [
+            'n_orders', 'n_second_orders', 'revenue_amount', 'added_square',
+            'sales_amount', 'costed_sales_amount', 'contribution_margin_amount',
+        ] %}
+        case when is_mature then {{ measure }} end as {{ measure }},
+        {%- endfor %}
         grain,
         segment_type,
         segment,
@@ -180,14 +186,7 @@ mature as (
         n_customers,
         n_orders as n_orders_to_date,
         revenue_amount as revenue_amount_to_date,
-        contribution_margin_amount as contribution_margin_amount_to_date,
-        {%- for measure in [
-            'n_orders', 'n_second_orders', 'revenue_amount', 'added_square',
-            'sales_amount', 'costed_sales_amount', 'contribution_margin_amount',
-        ] %}
-        case when is_mature then {{ measure }} end as {{ measure }}
-        {{- ',' if not loop.last }}
-        {%- endfor %}
+        contribution_margin_amount as contribution_margin_amount_to_date
     from counted
 ),
 

@@ -15,19 +15,18 @@ members as (
             as customer_number,
         dense_rank() over (
             order by
-                {%- for _, segment in perennial.segment_types() %}
-                {{ segment }} nulls last{{ ',' if not loop.last }}
-                {%- endfor %}
+                {{ perennial.segment_types() | map('last')
+                    | join(' nulls last, ') }} nulls last
         ) as group_number
     from {{ ref('customer_segments') }} as segments
 ),
 
 combinations as (
     select distinct
-        group_number,
         {%- for segment_type, segment in perennial.segment_types() %}
-        {{ segment }} as {{ segment_type }}_segment{{ ',' if not loop.last }}
+        {{ segment }} as {{ segment_type }}_segment,
         {%- endfor %}
+        group_number
     from members
 ),
 
@@ -95,18 +94,17 @@ so_far as (
 -- The window that ends with the month and, as long, the one that follows.
 windows as (
     select
-        group_number,
-        period_index,
         {%- for n in lengths %}
         {%- for measure in ['n_orders', 'revenue_amount', 'n_unknown'] %}
         {{ measure }}_so_far
         - coalesce(lag({{ measure }}_so_far, {{ n }}) over customers, 0)
             as {{ measure }}_base_{{ n }},
         coalesce(lead({{ measure }}_so_far, {{ n }}) over customers, {{ measure }})
-        - {{ measure }}_so_far as {{ measure }}_after_{{ n }}{{ ',' if not loop.last }}
+        - {{ measure }}_so_far as {{ measure }}_after_{{ n }},
         {%- endfor %}
-        {{- ',' if not loop.last }}
         {%- endfor %}
+        group_number,
+        period_index
     from so_far
     window customers as (
         partition by customer_number
@@ -162,10 +160,6 @@ by_group as (
 by_segment as (
     {%- for segment_type, _ in perennial.segment_types() %}
     select
-        by_group.window_months,
-        '{{ segment_type }}' as segment_type,
-        combinations.{{ segment_type }}_segment as segment,
-        by_group.period_index,
         sum(by_group.n_customers) as n_customers,
         sum(by_group.n_retained) as n_retained,
         sum(by_group.n_unknown) as n_unknown,
@@ -180,8 +174,12 @@ by_segment as (
             'kept_kept', 'kept_base',
         ] %}
         coalesce(sum(by_group.{{ amount }}) filter (where by_group.has_base), 0)
-            as {{ amount }}{{ ',' if not loop.last }}
+            as {{ amount }},
         {%- endfor %}
+        by_group.window_months,
+        '{{ segment_type }}' as segment_type,
+        combinations.{{ segment_type }}_segment as segment,
+        by_group.period_index
     from by_group
     inner join combinations
         on by_group.group_number = combinations.group_number
@@ -229,14 +227,6 @@ counted as (
 -- What is null here is null in all made of it.
 known as (
     select
-        window_months,
-        segment_type,
-        segment,
-        base_start_on,
-        base_end_on,
-        after_end_on,
-        is_mature,
-        n_customers,
         {%- for column, condition in [
             ('n_base', 'is_known'), ('base', 'is_known'), ('other_base', 'is_known'),
             ('n_retained', 'is_mature'),
@@ -247,9 +237,16 @@ known as (
             'after', 'kept', 'other_after', 'base_base', 'after_after', 'after_base',
             'kept_kept', 'kept_base',
         ] %}
-        case when is_mature and is_known then {{ column }} end as {{ column }}
-        {{- ',' if not loop.last }}
+        case when is_mature and is_known then {{ column }} end as {{ column }},
         {%- endfor %}
+        window_months,
+        segment_type,
+        segment,
+        base_start_on,
+        base_end_on,
+        after_end_on,
+        is_mature,
+        n_customers
     from counted
 ),
 
