@@ -8,13 +8,13 @@ import datetime as dt
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
 import independent
 import polars as pl
 import pytest
-from conftest import ITEMS, ONLY_MODELS, Build, build, green, write_shop
 from independent import (
     Shop,
     differences,
@@ -54,11 +54,6 @@ def half_up(x: Fraction) -> int:
     return math.floor(x + Fraction(1, 2))
 
 
-def line_cost(quantity: int, unit_cost: int | None) -> int | None:
-    """Thousandths of a piece by the cents of one."""
-    return None if unit_cost is None else half_up(Fraction(quantity * unit_cost, 1000))
-
-
 def plus(values) -> int | None:
     """A sum, unknown where any part is."""
     values = list(values)
@@ -84,52 +79,62 @@ def customers_of(warehouse: Path, settings: Shop) -> dict[str, Customer]:
         row["customer_id"]: Customer({**row, "all": "all"})
         for row in read(warehouse, "intermediate.customer_segments").iter_rows(named=True)
     }
-    lines = defaultdict(dict)
-    for row in read(warehouse, "marts.order_items").iter_rows(named=True):
-        lines[row["order_id"]][row["line_number"]] = (
-            row["product_id"],
-            row["net_amount"],
-            line_cost(row["quantity"], unit_costs[row["product_id"]]),
+    orders = read(warehouse, "marts.orders").filter(pl.col("status") != "cancelled")
+    cancelled = set(read(warehouse, "marts.orders")["order_id"]) - {*orders["order_id"]}
+    refunds = read(warehouse, "marts.refunds").sort("refunded_at", "refund_id")
+    items = (
+        read(warehouse, "marts.order_items")
+        .join(read(warehouse, "marts.products").select("product_id", "unit_cost"), on="product_id")
+        # Thousandths of a piece by cents, to the nearest cent.
+        .with_columns(cost=(pl.col("quantity") * pl.col("unit_cost") + 500) // 1000)
+    )
+    is_costed = pl.col("cost").is_not_null()
+    totals = {
+        row["order_id"]: row
+        for row in items.group_by("order_id")
+        .agg(
+            net=pl.when(pl.col("net_amount").is_not_null().all()).then(pl.sum("net_amount")),
+            costed=pl.when(pl.col("net_amount").filter(is_costed).is_not_null().all()).then(
+                pl.col("net_amount").filter(is_costed).sum()
+            ),
+            cost=pl.when(is_costed.all()).then(pl.sum("cost")),
         )
-    orders = {row["order_id"]: row for row in read(warehouse, "marts.orders").iter_rows(named=True)}
-    for order_id, order in orders.items():
-        if order["customer_id"] is None or order["status"] == "cancelled":
-            continue
-        own = lines[order_id].values()
-        people[order["customer_id"]].orders.append(
-            (
-                order["ordered_on"],
-                plus(net for _, net, _ in own),
-                plus(net for _, net, cost in own if cost is not None),
-                plus(cost for _, _, cost in own),
-            )
-        )
+        .iter_rows(named=True)
+    }
+    products = {
+        (order_id, line_number): product_id
+        for order_id, line_number, product_id in items.join(refunds, on="order_id", how="semi")
+        .select("order_id", "line_number", "product_id")
+        .iter_rows()
+    }
+    nothing = {"net": 0, "costed": 0, "cost": 0}
+    for order_id, customer, day in orders.select("order_id", "customer_id", "ordered_on").rows():
+        if customer is not None:
+            own = totals.get(order_id, nothing)
+            people[customer].orders.append((day, own["net"], own["costed"], own["cost"]))
 
     rates = read(warehouse, "staging.stg_exchange_rates")
     given_back = defaultdict(float)
     named_so_far = defaultdict(list)
     returned_so_far = defaultdict(int)
-    refunds = read(warehouse, "marts.refunds").sort("refunded_at", "refund_id")
+    refunded = orders.join(refunds, on="order_id", how="semi").iter_rows(named=True)
+    order_of = {order["order_id"]: order for order in refunded}
     for refund in refunds.iter_rows(named=True):
-        if refund["customer_id"] is None:
-            continue
         order_id = refund["order_id"]
-        order = orders.get(order_id)
-        if order and order["status"] == "cancelled":
+        if refund["customer_id"] is None or order_id in cancelled:
             continue
-        product = refund["product_id"]
-        if product is None and refund["line_number"] in lines.get(order_id, {}):
-            product = lines[order_id][refund["line_number"]][0]
+        product = refund["product_id"] or products.get((order_id, refund["line_number"]))
         named: int | None = 0
         if product is not None and refund["quantity"] is not None:
-            named = line_cost(refund["quantity"], unit_costs.get(product))
-        if order and lines[order_id]:
+            cost = unit_costs.get(product)
+            named = None if cost is None else (refund["quantity"] * cost + 500) // 1000
+        if order_id in order_of and order_id in totals:
+            order = order_of[order_id]
             rate = rate_of(rates, order["currency"], refund["refunded_on"], settings.currency)
             if refund["amount"] is not None and rate is not None:
                 given_back[order_id] += refund["amount"] * order["exchange_rate"] / rate
             named_so_far[order_id].append(named)
-            whole = plus(cost for *_, cost in lines[order_id].values())
-            net = order["net_amount"]
+            whole, net = totals[order_id]["cost"], totals[order_id]["net"]
             so_far = plus(named_so_far[order_id])
             if net is not None and net > 0 and given_back[order_id] >= 0.99 * net:
                 so_far = whole
@@ -354,3 +359,80 @@ def ratio(pairs: list[tuple[int, int]]) -> tuple:
     error = math.sqrt(sum(r * r for r in residuals) / (n - 1) * n) / base
     reach = float(stats.t.ppf(0.975, n - 1)) * error
     return share, share - reach, share + reach
+
+
+def test_channel_payback(shop, known):  # noqa: F811
+    warehouse, settings = shop
+    now = independent.as_of(warehouse, settings)
+    today = local_day_of(now, settings)
+    rates = read(warehouse, "staging.stg_exchange_rates")
+    spent = defaultdict(list)
+    for row in read(warehouse, "staging.stg_ad_spend").iter_rows(named=True):
+        if row["spend_date"] <= today:
+            rate = rate_of(rates, row["currency"], row["spend_date"], settings.currency)
+            cents = None if rate is None else half_up(row["cost"] * Fraction(str(rate)))
+            spent[row["channel"], row["spend_date"].replace(day=1)].append(cents)
+    came = defaultdict(list)
+    for person in known(warehouse, settings).values():
+        first = min(day for day, *_ in person.orders)
+        came[person.segments["channel"], first.replace(day=1)].append(person)
+    kinds = ["customers only", *(["spend only", "spend and customers"] if spent else [])]
+    rows = []
+    for channel, cohort in {*spent, *came}:
+        people = came[channel, cohort]
+        cost = plus(spent[channel, cohort]) if spent[channel, cohort] else None
+        coverage = "customers only" if not spent[channel, cohort] else "spend and customers"
+        coverage = coverage if people else "spend only"
+        cells = []
+        for n in range(period_number(cohort, today, "month") + 1):
+            end = period_after(cohort, n + 1, "month")
+            if midnight_utc(end, settings) > now:
+                cells.append((n, False, None, None, None))
+                continue
+            orders = [o for person in people for o in person.orders if o[0] < end]
+            refunds = [
+                r for person in people for r in person.refunds if cohort <= r[0] < end
+            ]  # fmt: skip
+            sales, given = plus(o[1] for o in orders), plus(r[1] for r in refunds)
+            revenue = None if None in (sales, given) else sales - given
+            sold, back = plus(o[3] for o in orders), plus(r[2] for r in refunds)
+            margin = None if None in (revenue, sold, back) else revenue - sold + back
+            costed = plus(o[2] for o in orders)
+            share = costed / sales if sales and costed is not None else None
+            cells.append((n, True, revenue, margin, share))
+        passed = sum(cell[1] for cell in cells)
+
+        def reached(amount: int | None, cost=cost) -> bool | None:
+            return None if None in (amount, cost) else amount >= cost
+
+        firsts = [
+            next((cell[0] for cell in cells if reached(cell[place])), None) for place in (3, 2)
+        ]
+        price = half_up(Fraction(cost, len(people))) if cost is not None and people else None
+        for n, is_mature, revenue, margin, share in cells:
+            key = channel, cohort, n
+            figures = coverage, is_mature, passed, len(people), cost, price if passed else None
+            paid = reached(margin), firsts[0], reached(revenue), firsts[1]
+            rows.append((*key, *figures, revenue, margin, share, *paid))
+    theirs = read(warehouse, "marts.channel_payback")
+    names = theirs.columns
+    mine = pl.DataFrame(rows, schema=theirs.schema, orient="row")
+    found = differences(mine, theirs, names[:3])
+    assert not found, "\n".join(found)
+    assert {row[3] for row in rows} == {*kinds}
+
+
+def test_shops_of_nothing_and_of_one_order(tiny_shop):
+    marts = ("cohort_revenue", "revenue_retention", "channel_payback")
+    empty, one = tiny_shop("empty"), tiny_shop("one")
+    assert [empty.query(f"select count(*) from marts.{mart}") for mart in marts] == [[(0,)]] * 3
+    assert one.query(
+        "select grain, period_number, n_customers, n_orders_to_date, revenue_amount_to_date, "
+        "contribution_margin_amount_to_date, is_mature, revenue_amount from marts.cohort_revenue "
+        "where segment_type = 'all' order by grain"
+    ) == [(grain, 0, 1, 1, Decimal("19.98"), None, False, None) for grain in ("month", "week")]
+    # No month has passed.
+    assert one.query("select count(*) from marts.revenue_retention") == [(0,)]
+    assert one.query(
+        "select channel, coverage, n_customers, ad_spend_amount from marts.channel_payback"
+    ) == [("unknown", "customers only", 1, None)]
