@@ -26,7 +26,7 @@ from independent import (
     read,
 )
 from scipy import stats
-from test_independent import SHOPS, shop, warehouses  # noqa: F401
+from test_independent import shop, warehouses  # noqa: F401
 
 SEGMENT_TYPES = (
     "all",
