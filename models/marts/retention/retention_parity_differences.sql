@@ -189,20 +189,24 @@ cells as (
         and parity.dashboard_rate is not null
 ),
 
+distinct_steps as (
+    select distinct
+        period_grain,
+        kind,
+        windows,
+        period_zero
+    from steps
+),
+
 mature_cells as (
     select
-        steps.rule_set,
-        steps.rule_number,
-        steps.rule,
-        steps.explanation,
-        steps.average,
+        steps.*,
         counts.activity,
-        counts.period_grain,
         counts.period_number,
         counts.n_customers,
         {{ perennial.parity_retained('steps.kind', 'steps.period_zero', 'counts') }}
             as n_retained
-    from steps
+    from distinct_steps as steps
     inner join {{ ref('retention_parity_counts') }} as counts
         on
             steps.period_grain = counts.period_grain
@@ -210,39 +214,47 @@ mature_cells as (
     where counts.is_mature
 ),
 
-averages as (
+means as (
     select
-        rule_set,
-        rule_number,
-        rule,
-        explanation,
         activity,
         period_grain,
+        kind,
+        windows,
+        period_zero,
         period_number,
         sum(n_customers) as n_customers,
-        case average
-            when 'weighted'
-                then
-                    cast(sum(n_customers * n_retained) as double)
-                    / sum(n_customers * n_customers)
-            when 'simple'
-                then
-                    cast(
-                        sum({{ perennial.exact('cast(n_retained as double) / n_customers') }})
-                        as double
-                    ) / count(*)
-            else cast(sum(n_retained) as double) / sum(n_customers)
-        end as average_rate
+        cast(sum(n_retained) as double) / sum(n_customers) as pooled,
+        cast(sum(n_customers * n_retained) as double) / sum(n_customers * n_customers)
+            as weighted,
+        cast(
+            sum({{ perennial.exact('cast(n_retained as double) / n_customers') }}) as double
+        ) / count(*) as simple
     from mature_cells
-    group by
-        rule_set,
-        rule_number,
-        rule,
-        explanation,
-        average,
-        activity,
-        period_grain,
-        period_number
+    group by all
+),
+
+averages as (
+    select
+        steps.rule_set,
+        steps.rule_number,
+        steps.rule,
+        steps.explanation,
+        means.activity,
+        means.period_grain,
+        means.period_number,
+        means.n_customers,
+        case steps.average
+            when 'weighted' then means.weighted
+            when 'simple' then means.simple
+            else means.pooled
+        end as average_rate
+    from steps
+    inner join means
+        on
+            steps.period_grain = means.period_grain
+            and steps.kind = means.kind
+            and steps.windows = means.windows
+            and steps.period_zero = means.period_zero
 ),
 
 -- After a rule without any cohort to average, the next one that has some bears the difference.
