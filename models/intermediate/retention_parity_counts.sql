@@ -74,7 +74,8 @@ lasts as (
 -- One row per start and period in which there was a return.
 hits as (
     {%- for grain, windows in perennial.parity_windows() %}
-    {%- for at in ['first_at', 'last_at'] if at == 'first_at' or windows in ['moments', 'hours'] %}
+    {%- set is_of_moments = windows in ['moments', 'hours'] %}
+    {%- for at in ['first_at', 'last_at'] if is_of_moments or at == 'first_at' %}
     select
         activity,
         customer_id,

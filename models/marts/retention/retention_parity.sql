@@ -43,7 +43,8 @@ counted as (
         counts.period_number,
         counts.is_mature,
         counts.n_customers,
-        {{ perennial.parity_retained('rules.kind', 'rules.period_zero', 'counts') }} as n_retained_customers
+        {{ perennial.parity_retained('rules.kind', 'rules.period_zero', 'counts') }}
+            as n_retained
     from rules
     inner join {{ ref('retention_parity_counts') }} as counts
         on
@@ -67,32 +68,32 @@ select
     cast(period_number as bigint) as period_number,
     cast(is_mature as boolean) as is_mature,
     cast(n_customers as bigint) as n_customers,
-    cast(n_retained_customers as bigint) as n_retained_customers_to_date,
+    cast(n_retained as bigint) as n_retained_customers_to_date,
     cast(
         case
             when is_mature or running_period = 'shown'
-                then cast(n_retained_customers as double) / n_customers
+                then cast(n_retained as double) / n_customers
         end as double
     ) as dashboard_rate,
-    cast(case when is_mature then n_retained_customers end as bigint)
+    cast(case when is_mature then n_retained end as bigint)
         as retention_numerator,
     cast(case when is_mature then n_customers end as bigint) as retention_denominator,
     cast(
-        case when is_mature then cast(n_retained_customers as double) / n_customers end
+        case when is_mature then cast(n_retained as double) / n_customers end
         as double
     ) as retention_rate,
     cast(
         case
             when
                 is_mature
-                then {{ perennial.wilson('low', 'n_retained_customers', 'n_customers') }}
+                then {{ perennial.wilson('low', 'n_retained', 'n_customers') }}
         end as double
     ) as retention_rate_low,
     cast(
         case
             when
                 is_mature
-                then {{ perennial.wilson('high', 'n_retained_customers', 'n_customers') }}
+                then {{ perennial.wilson('high', 'n_retained', 'n_customers') }}
         end as double
     ) as retention_rate_high
 from counted

@@ -10,7 +10,7 @@ with sums as (
         parity.period_number,
         count(parity.retention_numerator) as n_cohorts,
         coalesce(sum(parity.retention_denominator), 0) as n_customers,
-        coalesce(sum(parity.retention_numerator), 0) as n_retained_customers,
+        coalesce(sum(parity.retention_numerator), 0) as n_retained,
         sum(parity.retention_numerator) as pooled_numerator,
         sum(parity.retention_denominator) as pooled_denominator,
         sum(parity.retention_denominator * parity.retention_numerator)
@@ -50,7 +50,7 @@ select
     cast(n_cohorts > 0 as boolean) as is_mature,
     cast(n_cohorts as bigint) as n_cohorts,
     cast(n_customers as bigint) as n_customers,
-    cast(n_retained_customers as bigint) as n_retained_customers,
+    cast(n_retained as bigint) as n_retained_customers,
     cast(numerator as double) as average_numerator,
     cast(denominator as double) as average_denominator,
     cast(numerator / denominator as double) as average_rate,
@@ -59,14 +59,14 @@ select
         case
             when
                 average_rule = 'pooled'
-                then {{ perennial.wilson('low', 'n_retained_customers', 'n_customers') }}
+                then {{ perennial.wilson('low', 'n_retained', 'n_customers') }}
         end as double
     ) as average_rate_low,
     cast(
         case
             when
                 average_rule = 'pooled'
-                then {{ perennial.wilson('high', 'n_retained_customers', 'n_customers') }}
+                then {{ perennial.wilson('high', 'n_retained', 'n_customers') }}
         end as double
     ) as average_rate_high
 from averages

@@ -1,27 +1,17 @@
-{#- In the order in which the rules are switched, each with what it says of the dashboard. -#}
-{%- set rules = [
-    ('running_period', "'shows the period that is still running, so far'"),
-    ('kind', "'counts a return in the period or any later one'"),
-    ('clock', "'counts periods from the first day of each customer'"),
-    ('month', "'takes a month for 30 days'"),
-    ('hours', "'takes a day for 24 hours from the start, not for a date'"),
-    ('floor', "'rounds times down to the hour'"),
-    (
-        'period_zero',
-        "case vendors.period_zero when 'always' then 'sets period 0 to 100 %'"
-        ~ " else 'does not take the start for a return' end"
-    ),
-    (
+-- In the order in which they are switched; 0 is Perennial's own way.
+with rules as (
+    {%- for rule in [
+        'none', 'running_period', 'kind', 'clock', 'month', 'hours', 'floor', 'period_zero',
         'average',
-        "case vendors.average when 'simple' then 'gives every cohort the same weight'"
-        ~ " else 'weighs retained customers and cohorts by the size of the cohort' end"
-    ),
-] -%}
-{%- set places = {} -%}
-{%- for rule, explanation in rules -%}
-    {%- do places.update({rule: loop.index}) -%}
-{%- endfor -%}
-with grains as (
+    ] %}
+    select
+        {{ loop.index0 }} as rule_number,
+        '{{ rule }}' as rule
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+grains as (
     {%- for grain in perennial.parity_periods() %}
     select '{{ grain }}' as period_grain
     {{ 'union all' if not loop.last }}
@@ -31,44 +21,38 @@ with grains as (
 vendors as (
     select
         *,
-        case when period_grain = 'day' then day_windows else longer_windows end
-            as windows
+        case when period_grain = 'day' then day_windows else longer_windows end as hours
     from {{ ref('retention_vendors') }}
     cross join grains
 ),
 
--- From Perennial's own rules, one after another, to the other's.
 switches as (
-    {%- for number in range(rules | length + 1) %}
     select
-        vendors.rule_set,
-        vendors.period_grain,
-        {{ number }} as rule_number,
-        {%- if number > 0 %}
-        '{{ rules[number - 1][0] }}' as rule,
-        {{ rules[number - 1][1] }} as explanation,
-        {%- else %}
-        'perennial' as rule,
-        'Perennial' as explanation,
-        {%- endif %}
-        {%- for rule in ['kind', 'clock', 'month', 'period_zero', 'average'] %}
-        {{ 'vendors' if number >= places[rule] else 'perennial' }}.{{ rule }},
-        {%- endfor %}
-        {%- if number >= places.floor %}
-        vendors.windows as hours
-        {%- elif number >= places.hours %}
-        case when vendors.windows = 'hours' then 'moments' else vendors.windows end as hours
-        {%- else %}
-        perennial.windows as hours
-        {%- endif %}
-    from vendors
-    inner join vendors as perennial
+        theirs.rule_set,
+        theirs.period_grain,
+        rules.rule_number,
+        rules.rule,
+        case when rules.rule_number >= 2 then theirs.kind else ours.kind end as kind,
+        case when rules.rule_number >= 3 then theirs.clock else ours.clock end as clock,
+        case when rules.rule_number >= 4 then theirs.month else ours.month end as month,
+        case
+            when rules.rule_number < 5 then ours.hours
+            when rules.rule_number = 5 and theirs.hours = 'hours' then 'moments'
+            else theirs.hours
+        end as hours,
+        case
+            when rules.rule_number >= 7 then theirs.period_zero else ours.period_zero
+        end as period_zero,
+        case
+            when rules.rule_number >= 8 then theirs.average else ours.average
+        end as average
+    from vendors as theirs
+    inner join vendors as ours
         on
-            perennial.rule_set = 'perennial'
-            and vendors.period_grain = perennial.period_grain
-    where vendors.rule_set <> 'perennial'
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
+            ours.rule_set = 'perennial'
+            and theirs.period_grain = ours.period_grain
+    cross join rules
+    where theirs.rule_set <> 'perennial'
 ),
 
 steps as (
@@ -85,13 +69,13 @@ changes as (
         now.period_grain,
         now.rule_number,
         now.rule,
-        now.explanation,
         now.rule_number = 1 as is_first,
-        {%- for column in ['kind', 'windows', 'period_zero'] %}
-        before.{{ column }} as {{ column }}_before,
-        now.{{ column }} as {{ column }}_after
-        {{- ',' if not loop.last }}
-        {%- endfor %}
+        before.kind as kind_before,
+        now.kind as kind_after,
+        before.windows as windows_before,
+        now.windows as windows_after,
+        before.period_zero as period_zero_before,
+        now.period_zero as period_zero_after
     from steps as now
     inner join steps as before
         on
@@ -160,7 +144,6 @@ cells as (
         changes.rule_set,
         changes.rule_number,
         changes.rule,
-        changes.explanation,
         counted.activity,
         counted.period_grain,
         counted.cohort_start_on,
@@ -204,6 +187,7 @@ mature_cells as (
         counts.activity,
         counts.period_number,
         counts.n_customers,
+        cast(counts.n_customers as double) as n_customers_as_double,
         {{ perennial.parity_retained('steps.kind', 'steps.period_zero', 'counts') }}
             as n_retained
     from distinct_steps as steps
@@ -226,9 +210,8 @@ means as (
         cast(sum(n_retained) as double) / sum(n_customers) as pooled,
         cast(sum(n_customers * n_retained) as double) / sum(n_customers * n_customers)
             as weighted,
-        cast(
-            sum({{ perennial.exact('cast(n_retained as double) / n_customers') }}) as double
-        ) / count(*) as simple
+        cast(sum({{ perennial.exact('n_retained / n_customers_as_double') }}) as double)
+        / count(*) as simple
     from mature_cells
     group by all
 ),
@@ -238,7 +221,6 @@ averages as (
         steps.rule_set,
         steps.rule_number,
         steps.rule,
-        steps.explanation,
         means.activity,
         means.period_grain,
         means.period_number,
@@ -281,7 +263,6 @@ differences as (
         period_number,
         rule_number,
         rule,
-        explanation,
         n_customers,
         n_before as n_retained_customers_before,
         n_after as n_retained_customers_after,
@@ -300,7 +281,6 @@ differences as (
         period_number,
         rule_number,
         rule,
-        explanation,
         n_customers,
         cast(null as bigint) as n_retained_customers_before,
         cast(null as bigint) as n_retained_customers_after,
@@ -310,7 +290,7 @@ differences as (
     where
         rule_number > 0
         -- The dashboard has none.
-        and last_rule_number = {{ rules | length }}
+        and last_rule_number = 8
         and (rate_before is null or rate_before <> average_rate)
 )
 
@@ -324,7 +304,29 @@ select
     cast(differences.period_number as bigint) as period_number,
     cast(differences.rule_number as integer) as rule_number,
     cast(differences.rule as string) as rule,
-    cast(differences.explanation as string) as explanation,
+    cast(
+        case differences.rule
+            when 'running_period' then 'shows the period that is still running, so far'
+            when 'kind' then 'counts a return in the period or any later one'
+            when 'clock' then 'counts periods from the first day of each customer'
+            when 'month' then 'takes a month for 30 days'
+            when 'hours' then 'takes a day for 24 hours from the start, not for a date'
+            when 'floor' then 'rounds times down to the hour'
+            when 'period_zero'
+                then
+                    case vendors.period_zero
+                        when 'always' then 'sets period 0 to 100 %'
+                        else 'does not take the start for a return'
+                    end
+            when 'average'
+                then
+                    case vendors.average
+                        when 'simple' then 'gives every cohort the same weight'
+                        else 'weighs cohorts by the square of their size'
+                    end
+        end
+        as string
+    ) as explanation,
     cast(differences.n_customers as bigint) as n_customers,
     cast(differences.n_retained_customers_before as bigint)
         as n_retained_customers_before,
