@@ -46,6 +46,8 @@ returns as (
         greatest(days.first_at, starts.started_at) as first_at,
         days.last_at,
         days.occurred_on,
+        lag(days.last_at) over earlier as previous_at,
+        lag(days.occurred_on) over earlier as previous_on,
         -- The start is no return to itself.
         starts.start_event <> starts.return_event
         or days.first_at > starts.started_at
@@ -56,9 +58,13 @@ returns as (
             starts.customer_id = days.customer_id
             and starts.return_event = days.activity
             and starts.started_at <= days.last_at
+    window earlier as (
+        partition by starts.activity, starts.customer_id
+        order by days.first_at asc nulls last
+    )
 ),
 
-lasts as (
+ends as (
     select
         activity,
         customer_id,
@@ -66,45 +72,44 @@ lasts as (
         min(started_on) as started_on,
         max(last_at) as last_at,
         max(occurred_on) as last_on,
-        bool_or(is_again) as is_again
+        min(first_at) filter (where is_again) as again_at,
+        min(occurred_on) filter (where is_again) as again_on
     from returns
     group by all
 ),
 
--- One row per start and period in which there was a return.
+-- No period comes before that of an earlier return: it is new where the last return before lies
+-- in another one.
 hits as (
     {%- for grain, windows in perennial.parity_windows() %}
     {%- set is_of_moments = windows in ['moments', 'hours'] %}
-    {%- for at in ['first_at', 'last_at'] if is_of_moments or at == 'first_at' %}
+    {%- for at, previous_at, previous_on in [
+        ('first_at', 'previous_at', 'previous_on'), ('last_at', 'first_at', 'occurred_on')
+    ] if is_of_moments or at == 'first_at' %}
+    {%- set period = perennial.parity_period(
+        grain, windows, 'started_at', 'started_on', at, 'occurred_on'
+    ) %}
     select
         activity,
-        customer_id,
         '{{ grain }}' as period_grain,
         '{{ windows }}' as windows,
         {{ perennial.period_start(grain, 'started_on') }} as cohort_start_on,
-        cast({{ perennial.parity_period(
-            grain, windows, 'started_at', 'started_on', at, 'occurred_on'
-        ) }} as bigint) as period_number,
-        is_again
+        cast({{ period }} as bigint) as period_number,
+        count(*) as n_on
     from returns
-    where cast(occurred_on - started_on as integer) <= {{ near_days[grain] }}
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
-),
-
-hits_of_customers as (
-    select
-        activity,
-        period_grain,
-        windows,
-        cohort_start_on,
-        period_number,
-        customer_id,
-        bool_or(is_again) as is_again
-    from hits
+    where
+        cast(occurred_on - started_on as integer) <= {{ near_days[grain] }}
+        and (
+            {{ previous_at }} is null
+            or {{ period }} <> {{ perennial.parity_period(
+                grain, windows, 'started_at', 'started_on', previous_at, previous_on
+            ) }}
+        )
     group by all
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 hit_counts as (
@@ -114,14 +119,13 @@ hit_counts as (
         windows,
         cohort_start_on,
         period_number,
-        count(*) as n_on,
-        count_if(is_again) as n_again_on
-    from hits_of_customers
+        sum(n_on) as n_on
+    from hits
     group by all
 ),
 
 -- Who came back last in a period came back on or after all before it.
-last_counts as (
+end_counts as (
     {%- for grain, windows in perennial.parity_windows() %}
     select
         activity,
@@ -135,8 +139,11 @@ last_counts as (
             ) }}
         ) as bigint) as period_number,
         count(*) as n_last,
-        count_if(is_again) as n_last_again
-    from lasts
+        count(again_at) as n_last_again,
+        count_if({{ perennial.parity_period(
+            grain, windows, 'started_at', 'started_on', 'again_at', 'again_on'
+        ) }} = 0) as n_again_at_once
+    from ends
     group by all
     {{ 'union all' if not loop.last }}
     {%- endfor %}
@@ -246,9 +253,9 @@ counted as (
     select
         cells.*,
         coalesce(hits.n_on, 0) as n_on,
-        coalesce(hits.n_again_on, 0) as n_again_on,
-        sum(coalesce(lasts.n_last, 0)) over later as n_on_or_after,
-        sum(coalesce(lasts.n_last_again, 0)) over later as n_again_on_or_after
+        sum(coalesce(ends.n_last, 0)) over later as n_on_or_after,
+        sum(coalesce(ends.n_last_again, 0)) over later as n_again_on_or_after,
+        sum(coalesce(ends.n_again_at_once, 0)) over later as n_again_at_once
     from cells
     left join hit_counts as hits
         on
@@ -257,13 +264,13 @@ counted as (
             and cells.windows = hits.windows
             and cells.cohort_start_on = hits.cohort_start_on
             and cells.period_number = hits.period_number
-    left join last_counts as lasts
+    left join end_counts as ends
         on
-            cells.activity = lasts.activity
-            and cells.period_grain = lasts.period_grain
-            and cells.windows = lasts.windows
-            and cells.cohort_start_on = lasts.cohort_start_on
-            and cells.period_number = lasts.period_number
+            cells.activity = ends.activity
+            and cells.period_grain = ends.period_grain
+            and cells.windows = ends.windows
+            and cells.cohort_start_on = ends.cohort_start_on
+            and cells.period_number = ends.period_number
     window later as (
         partition by
             cells.activity, cells.period_grain, cells.windows, cells.cohort_start_on
@@ -280,7 +287,8 @@ select
     cast(period_number as bigint) as period_number,
     cast(n_customers as bigint) as n_customers,
     cast(n_on as bigint) as n_on,
-    cast(n_again_on as bigint) as n_again_on,
+    cast(case when period_number = 0 then n_again_at_once else n_on end as bigint)
+        as n_again_on,
     cast(n_on_or_after as bigint) as n_on_or_after,
     cast(n_again_on_or_after as bigint) as n_again_on_or_after,
     cast(is_begun as boolean) as is_begun,
