@@ -124,8 +124,7 @@ from_{{ k }} as (
 ),
 {%- endfor %}
 
--- Of a funnel of any order every event is an entry. What must happen several times has then
--- happened with the last of them.
+-- Of a funnel of any order every event is an entry.
 any_events as (
     select
         steps.funnel_number,
@@ -136,20 +135,35 @@ any_events as (
         events.event_number,
         events.occurred_on,
         events.device,
-        events.occurred_at,
-        case steps.occurrence
-            when 1 then events.occurred_at
-            {%- for i in range(1, n) %}
-            when {{ i + 1 }} then lead(events.occurred_at, {{ i }}) over step_events
-            {%- endfor %}
-        end as done_at
+        events.occurred_at
     from {{ ref('person_events') }} as events
     inner join steps
         on events.event = steps.event
     where steps.is_any_order
+),
+
+-- What must happen several times has happened with the last of them.
+any_marks as (
+    select
+        *,
+        occurred_at as done_at
+    from any_events
+    where occurrence = 1
+
+    union all
+
+    select
+        *,
+        case occurrence
+            {%- for i in range(1, n) %}
+            when {{ i + 1 }} then lead(occurred_at, {{ i }}) over step_events
+            {%- endfor %}
+        end as done_at
+    from any_events
+    where occurrence > 1
     window step_events as (
-        partition by steps.funnel_number, steps.step_number, events.person_number
-        order by events.event_number nulls last
+        partition by funnel_number, step_number, person_number
+        order by event_number nulls last
     )
 ),
 
@@ -163,7 +177,7 @@ any_ahead as (
             'event_number desc, occurrence desc'
         ) | indent(8) }} as done_{{ k }}_at{{ ',' if not loop.last }}
         {%- endfor %}
-    from any_events
+    from any_marks
 ),
 
 any_chains as (
@@ -306,7 +320,9 @@ told as (
         reached_at,
         previous_reached_at
     from reached
-    where not is_any_order
+    where
+        not is_any_order
+        or step = 1
 
     union all
 
@@ -317,13 +333,15 @@ told as (
         person_number,
         device,
         occurred_at,
-        row_number() over chain as step,
+        1 + row_number() over chain as step,
         reached_at,
-        lag(reached_at) over chain as previous_reached_at
+        coalesce(lag(reached_at) over chain, occurred_at) as previous_reached_at
     from reached
-    where is_any_order
+    where
+        is_any_order
+        and step > 1
     window chain as (
-        partition by funnel, person_number, grain, period_start_on
+        partition by funnel, grain, period_start_on, person_number
         order by reached_at nulls last, step nulls last
     )
 )

@@ -23,19 +23,37 @@ entries as (
         persons.channel,
         persons.first_category,
         persons.first_order_coupon,
+        {{ perennial.seconds_between(
+            'entries.entered_at', 'entries.reached_at'
+        ) }} / 3600 as hours_from_entry,
+        -- The step before the second is the entry.
         case
-            when entries.step > 1
+            when entries.step > 2
                 then
                     {{ perennial.seconds_between(
-                        'entries.entered_at', 'entries.reached_at'
+                        'entries.previous_reached_at', 'entries.reached_at'
                     ) }} / 3600
-        end as hours_from_entry,
-        {{ perennial.seconds_between(
-            'entries.previous_reached_at', 'entries.reached_at'
-        ) }} / 3600 as hours_from_previous
+        end as hours_from_previous
     from {{ ref('funnel_entries') }} as entries
     inner join persons
         on entries.person_number = persons.person_number
+),
+
+-- Counts of all segments at once are few rows to add up; times cannot be added up.
+counted_together as (
+    select
+        funnel,
+        grain,
+        period_start_on,
+        step,
+        device,
+        country,
+        channel,
+        first_category,
+        first_order_coupon,
+        count(*) as n_reached
+    from entries
+    group by all
 ),
 
 counted as (
@@ -47,7 +65,22 @@ counted as (
         '{{ segment_type }}' as segment_type,
         {{ segment }} as segment,
         step,
-        count(*) as n_reached,
+        sum(n_reached) as n_reached
+    from counted_together
+    group by all
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+timed as (
+    {%- for segment_type, segment in perennial.segment_types() %}
+    select
+        funnel,
+        grain,
+        period_start_on,
+        '{{ segment_type }}' as segment_type,
+        {{ segment }} as segment,
+        step,
         median(hours_from_entry) as median_hours_from_entry,
         percentile_cont(0.9) within group (order by hours_from_entry nulls last)
             as p90_hours_from_entry,
@@ -55,6 +88,7 @@ counted as (
         percentile_cont(0.9) within group (order by hours_from_previous nulls last)
             as p90_hours_from_previous
     from entries
+    where step > 1
     group by all
     {{ 'union all' if not loop.last }}
     {%- endfor %}
@@ -104,10 +138,12 @@ compared as (
         ) as is_mature,
         coalesce(counted.n_reached, 0) as n_reached,
         case when cells.step > 1 then coalesce(before.n_reached, 0) end as n_previous,
-        counted.median_hours_from_entry,
-        counted.p90_hours_from_entry,
-        counted.median_hours_from_previous,
-        counted.p90_hours_from_previous
+        timed.median_hours_from_entry,
+        timed.p90_hours_from_entry,
+        coalesce(timed.median_hours_from_previous, timed.median_hours_from_entry)
+            as median_hours_from_previous,
+        coalesce(timed.p90_hours_from_previous, timed.p90_hours_from_entry)
+            as p90_hours_from_previous
     from cells
     cross join {{ ref('clock') }} as clock
     left join counted
@@ -118,6 +154,14 @@ compared as (
             and cells.segment_type = counted.segment_type
             and cells.segment = counted.segment
             and cells.step = counted.step
+    left join timed
+        on
+            cells.funnel = timed.funnel
+            and cells.grain = timed.grain
+            and cells.period_start_on = timed.period_start_on
+            and cells.segment_type = timed.segment_type
+            and cells.segment = timed.segment
+            and cells.step = timed.step
     left join counted as before
         on
             cells.funnel = before.funnel
