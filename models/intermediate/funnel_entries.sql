@@ -26,8 +26,6 @@ with steps as (
 -- far, from the first step on, would tell that somebody came through, but not in which period
 -- that began: an entry from before midnight may lead to the same order as one from after it.
 {%- for k in range(n, 0, -1) %}
-{%- set narrow = ['funnel_number', 'is_strict', 'next_window_seconds', 'person_number', 'event_number',
-    'visit_number', 'occurred_at'] + (['occurred_on', 'device'] if k == 1 else []) %}
 step_{{ k }} as (
     select
         steps.funnel_number,
@@ -54,18 +52,38 @@ step_{{ k }} as (
 -- The same event is no second step: in the reverse order, this step comes before the next.
 ways_{{ k }} as (
     select
-        {{ narrow | join(',\n        ') }},
-        is_next,
+        funnel_number,
+        is_strict,
+        next_window_seconds,
+        person_number,
+        event_number,
+        visit_number,
+        {%- if k == 1 %}
+        occurred_on,
+        device,
+        {%- endif %}
+        occurred_at,
         {%- for d in range(k + 1, n + 1) %}
         {{ perennial.last_known(
             'case when n_reached >= ' ~ d ~ ' then way end',
             'funnel_number, person_number',
             'event_number desc, is_next asc nulls last'
-        ) | indent(8) }} as way_to_{{ d }}{{ ',' if not loop.last }}
+        ) | indent(8) }} as way_to_{{ d }},
         {%- endfor %}
+        is_next
     from (
         select
-            {{ narrow | join(',\n            ') }},
+            funnel_number,
+            is_strict,
+            next_window_seconds,
+            person_number,
+            event_number,
+            visit_number,
+            {%- if k == 1 %}
+            occurred_on,
+            device,
+            {%- endif %}
+            occurred_at,
             false as is_next,
             cast(null as bigint) as n_reached,
             cast(null as string) as way
@@ -80,11 +98,11 @@ ways_{{ k }} as (
             person_number,
             event_number,
             visit_number,
-            occurred_at,
             {%- if k == 1 %}
             cast(null as date) as occurred_on,
             cast(null as string) as device,
             {%- endif %}
+            occurred_at,
             true as is_next,
             n_reached,
             coalesce(visit_number, 0) || ';' || occurred_at || onward as way
@@ -106,7 +124,17 @@ from_{{ k }} as (
         {{ k }} + length(onward) - length(replace(onward, '|', '')) as n_reached
     from (
         select
-            {{ narrow | join(',\n            ') }},
+            funnel_number,
+            is_strict,
+            next_window_seconds,
+            person_number,
+            event_number,
+            visit_number,
+            {%- if k == 1 %}
+            occurred_on,
+            device,
+            {%- endif %}
+            occurred_at,
             coalesce(
                 {%- for d in range(n, k, -1) %}
                 case
@@ -169,14 +197,14 @@ any_marks as (
 
 any_ahead as (
     select
-        *,
         {%- for k in range(1, n + 1) %}
         {{ perennial.last_known(
             'case when step_number = ' ~ k ~ ' then done_at end',
             'funnel_number, person_number',
             'event_number desc, occurrence desc'
-        ) | indent(8) }} as done_{{ k }}_at{{ ',' if not loop.last }}
+        ) | indent(8) }} as done_{{ k }}_at,
         {%- endfor %}
+        *
     from any_marks
 ),
 

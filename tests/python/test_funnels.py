@@ -31,7 +31,9 @@ HARD = {
     "at_once": ("strict", ["page_view", "search", "add_to_cart"], [None, 1, 0.5]),
     "at_once_again": ("strict", ["page_view", "page_view", "order"], [None, 4, 4]),
     "any": ("any_order", ["search", "page_view", "order"], [2, None, None]),
-    "any_twice": ("any_order", ["search", "page_view", "page_view", "email_open"], [3, *[None] * 3]),
+    "any_twice": (
+        "any_order", ["search", "page_view", "page_view", "email_open"], [3, None, None, None]
+    ),
     "alone": ("ordered", ["add_to_cart"], [None]),
     "of_eight": ("ordered", ["page_view", "search"] * 4, [None, *[9] * 7]),
 }  # fmt: skip
@@ -140,8 +142,8 @@ def expected_entries(shop: Build) -> set[tuple]:
 
 def entries(shop: Build) -> list[tuple]:
     return shop.query(
-        "select funnel, grain, period_start_on, people.person_id, step, entries.device, entered_at, "
-        "previous_reached_at, reached_at from intermediate.funnel_entries as entries "
+        "select funnel, grain, period_start_on, people.person_id, step, entries.device, "
+        "entered_at, previous_reached_at, reached_at from intermediate.funnel_entries as entries "
         "join intermediate.person_events as people "
         "on entries.person_number = people.person_number and people.event_number = 1"
     )
@@ -167,8 +169,8 @@ def restless(demo, tmp_path_factory) -> Build:
         who = f"c{person}" if person < 20 else None
         session = None if name in NO_VISITS else f"s{person}-{at.date()}"
         device = chance.choice(["mobile", "desktop", None])
-        row = (f"e{chance.random()}", name, who, f"device:d{person}", session, device, at, at.date())
-        events.append((*row, name not in NO_VISITS))
+        row = (f"e{chance.random()}", name, who, f"device:d{person}", session, device)
+        events.append((*row, at, at.date(), name not in NO_VISITS))
     with duckdb.connect(str(folder / "restless.duckdb")) as connection:
         connection.execute("delete from marts.events; delete from marts.orders")
         connection.executemany(

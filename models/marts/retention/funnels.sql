@@ -118,7 +118,8 @@ cells as (
         firsts.segment,
         firsts.n_reached as n_entered,
         case firsts.grain
-            when 'week' then {{ perennial.add_periods('week', 'firsts.period_start_on', 1) }}
+            when 'week'
+                then {{ perennial.add_periods('week', 'firsts.period_start_on', 1) }}
             else {{ perennial.add_periods('month', 'firsts.period_start_on', 1) }}
         end as period_end_on
     from counted as firsts
@@ -209,9 +210,12 @@ select
         as step_rate_low,
     cast({{ perennial.wilson('high', 'final_reached', 'final_previous') }} as double)
         as step_rate_high,
-    {%- for hours in ['median_hours_from_entry', 'p90_hours_from_entry',
-        'median_hours_from_previous', 'p90_hours_from_previous'] %}
-    cast(case when is_mature then {{ hours }} end as double)
-        as {{ hours }}{{ ',' if not loop.last }}
-    {%- endfor %}
+    cast(case when is_mature then median_hours_from_entry end as double)
+        as median_hours_from_entry,
+    cast(case when is_mature then p90_hours_from_entry end as double)
+        as p90_hours_from_entry,
+    cast(case when is_mature then median_hours_from_previous end as double)
+        as median_hours_from_previous,
+    cast(case when is_mature then p90_hours_from_previous end as double)
+        as p90_hours_from_previous
 from matured

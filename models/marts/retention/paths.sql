@@ -101,10 +101,10 @@ dormant_steps as (
 ends as (
     select
         'purchase' as path_end,
-        person_number,
         {%- for i in range(1, n + 1) %}
-        step_{{ i }}{{ ',' if not loop.last }}
+        step_{{ i }},
         {%- endfor %}
+        person_number
     from session_steps
     where step_0 = 'purchase'
 
@@ -113,10 +113,10 @@ ends as (
     -- A session that may still go on has not ended.
     select
         'exit' as path_end,
-        person_number,
         {%- for i in range(n) %}
-        step_{{ i }} as step_{{ i + 1 }}{{ ',' if not loop.last }}
+        step_{{ i }} as step_{{ i + 1 }},
         {%- endfor %}
+        person_number
     from session_steps
     where
         is_last
@@ -129,10 +129,10 @@ ends as (
 
     select
         'dormancy' as path_end,
-        person_number,
         {%- for i in range(1, n + 1) %}
-        step_{{ i }}{{ ',' if not loop.last }}
+        step_{{ i }},
         {%- endfor %}
+        person_number
     from dormant_steps
     where is_last
 ),
@@ -191,7 +191,8 @@ kept as (
     select
         written.path_end,
         written.n_steps,
-        case when ranked.path_rank <= {{ n_kept }} then ranked.path_rank end as path_rank,
+        case when ranked.path_rank <= {{ n_kept }} then ranked.path_rank end
+            as path_rank,
         case
             when ranked.path_rank <= {{ n_kept }} then written.path else '(other)'
         end as path,
