@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import datetime as dt
 
+import numpy as np
 import pytest
 from conftest import ITEMS, ONLY_MODELS, ORDERS, build, green, write_shop
+from independent import wilson
 from independent_retention import KEYS
 from independent_shops import MODELS, compare, shop_of
+from interval_coverage import by_chance
+from scipy import stats
 
 AS_OF = dt.datetime(2024, 7, 1, 4)
 
@@ -121,3 +125,22 @@ def test_a_difference_is_found(edges, monkeypatch):
     monkeypatch.setattr(independent_retention, "customer_rhythms", wrong)
     _, found = compare(edges.warehouse, shop_of(edges.warehouse), "customer_rhythms")
     assert len(found) == 1 and "n_intervals: 1 of 30 differ" in found[0], found
+
+
+@pytest.mark.parametrize(("n", "p"), [(1, 0.3), (7, 0.5), (40, 0.02), (40, 0.2), (300, 0.9)])
+def test_coverage_by_chance(n, p):
+    """What `make coverage` holds the intervals against, from every number that may come back."""
+    bounds = [wilson(x, n) for x in range(n + 1)]
+    holds = sum(
+        stats.binom.pmf(x, n, p) for x, (low, high) in enumerate(bounds) if low <= p <= high
+    )
+    assert by_chance(np.array([n]), np.array([p]))[0] == pytest.approx(holds)
+
+
+def test_the_intervals_hold_what_they_promise():
+    """Where 5 of n are expected to come back, and 5 not to: on average, and never far from it."""
+    cells = [(n, x / n) for n in range(10, 301) for x in np.arange(5, n / 2 + 0.01, 0.1)]
+    coverage = by_chance(*(np.array(column) for column in zip(*cells, strict=True)))
+    assert abs(coverage.mean() - 0.95) < 0.002
+    assert abs(coverage - 0.95).max() < 0.04
+    assert (abs(coverage - 0.95) <= 0.02).mean() > 0.99
