@@ -108,6 +108,10 @@ kills: install-dev ## kill builds and publishes at random moments; the next ones
 independent: install-dev ## five shops, and every cell of the marts of retention as computed in polars (MORE="--shops demo")
 	@$(BIN)/python tests/python/independent_shops.py $(MORE)
 
+.PHONY: coverage
+coverage: install-dev ## how often the intervals of retention hold the truth of a simulated shop (SEEDS=60)
+	@$(BIN)/python tests/python/interval_coverage.py --seeds $(or $(SEEDS),60) $(MORE)
+
 .PHONY: pins
 pins: .venv-low/.installed .venv-high/.installed ## the demo with the lowest and the newest packages that pyproject.toml admits, compared
 	@.venv-high/bin/python integration_tests/pins/both_pins.py
