@@ -14,7 +14,7 @@ with cells as (
     where is_mature
     window cohorts as (
         partition by definition, segment_type, segment, period_number
-        order by cohort_start_on
+        order by cohort_start_on nulls last
     )
 ),
 
@@ -30,13 +30,15 @@ rates as (
     where previous_cohort_start_on is not null
 ),
 
--- The test of two proportions by their pooled rate. Where everybody came back, or nobody,
--- in both cohorts there is nothing to tell apart.
+-- The test of two proportions by their pooled rate holds from five who came back and five who
+-- did not on, as they were to be expected in each cohort.
 tests as (
     select
         *,
         case
-            when pooled_rate > 0 and pooled_rate < 1
+            when
+                least(pooled_rate, 1 - pooled_rate)
+                * least(retention_denominator, previous_denominator) >= 5
                 then
                     (retention_rate - previous_retention_rate)
                     / sqrt(
@@ -58,18 +60,18 @@ p_values as (
 ),
 
 -- Of many comparisons some look large by chance: Y. Benjamini and Y. Hochberg, "Controlling
--- the false discovery rate", JRSS B 57, 1995, over the whole table.
+-- the false discovery rate", JRSS B 57, 1995, over all tests of the table.
 ranked as (
     select
         *,
         row_number() over (
             order by
                 p_value asc nulls last,
-                definition asc,
-                segment_type asc,
-                segment asc,
-                period_number asc,
-                cohort_start_on asc
+                definition asc nulls last,
+                segment_type asc nulls last,
+                segment asc nulls last,
+                period_number asc nulls last,
+                cohort_start_on asc nulls last
         ) as place,
         count(p_value) over () as n_tests
     from p_values
@@ -81,7 +83,7 @@ adjusted as (
         case
             when p_value is not null
                 then min(p_value * n_tests / place) over (
-                    order by place desc
+                    order by place desc nulls last
                     rows between unbounded preceding and current row
                 )
         end as q_value
@@ -102,5 +104,5 @@ select
     cast(retention_rate - previous_retention_rate as double) as difference,
     cast(p_value as double) as p_value,
     cast(q_value as double) as q_value,
-    cast(coalesce(q_value < 0.05, false) as boolean) as is_more_than_noise
+    cast(q_value < 0.05 as boolean) as is_more_than_noise
 from adjusted
