@@ -336,8 +336,11 @@ def cohort_comparison(warehouse: Path, shop: Shop) -> pl.DataFrame:
     frame = frame.with_columns(
         difference=pl.col("retention_rate") - pl.col("previous_retention_rate"),
         variance=pooled * (1 - pooled) * sizes,
-        # Where all came back, or none, there is nothing to test.
-        is_tested=pl.col("came_both").is_between(0, pl.col("n_both"), closed="none"),
+        # Five or more were to be expected to come back, and five or more not to, in each: told in
+        # whole numbers, so that five is five.
+        is_tested=pl.min_horizontal("came_both", pl.col("n_both") - pl.col("came_both"))
+        * pl.min_horizontal("retention_denominator", "n_before")
+        >= 5 * pl.col("n_both"),
     )
     is_tested = frame["is_tested"].to_numpy()
     tested = frame.filter("is_tested")
@@ -352,7 +355,7 @@ def cohort_comparison(warehouse: Path, shop: Shop) -> pl.DataFrame:
         "difference",
         p_value=pl.Series(p).fill_nan(None),
         q_value=pl.Series(q).fill_nan(None),
-        is_more_than_noise=pl.Series(q < 0.05),
+        is_more_than_noise=pl.Series(q).fill_nan(None) < 0.05,
     )
 
 

@@ -24,6 +24,8 @@ rates as (
         cast(retention_numerator as double) / retention_denominator as retention_rate,
         cast(previous_numerator as double) / previous_denominator
             as previous_retention_rate,
+        retention_numerator + previous_numerator as n_retained,
+        retention_denominator + previous_denominator as n_customers,
         cast(retention_numerator + previous_numerator as double)
         / (retention_denominator + previous_denominator) as pooled_rate
     from cells
@@ -37,8 +39,10 @@ tests as (
         *,
         case
             when
-                least(pooled_rate, 1 - pooled_rate)
-                * least(retention_denominator, previous_denominator) >= 5
+                -- In whole numbers: 25 times a fifth is less than 5 in floats.
+                least(n_retained, n_customers - n_retained)
+                * least(retention_denominator, previous_denominator)
+                >= 5 * n_customers
                 then
                     (retention_rate - previous_retention_rate)
                     / sqrt(
