@@ -13,7 +13,7 @@ gaps as (
         activity,
         day_on,
         cast(day_on - lag(day_on) over customer_days as integer) as days_since,
-        cast(lead(day_on) over customer_days - day_on as integer) as days_until
+        cast((lead(day_on) over customer_days) - day_on as integer) as days_until
     from days
     window customer_days as (
         partition by activity, customer_id
