@@ -3,6 +3,23 @@
     {{ perennial.changes('orders', 'customer_id') }}
     union
     {{ perennial.changes('events', 'customer_id') }}
+    -- A definition may ask for what none asked for before, or no longer.
+    union
+    select events.customer_id
+    from {{ ref('events') }} as events
+    inner join {{ ref('retention_definitions') }} as definitions
+        on events.event_type in (definitions.start_event, definitions.return_event)
+    where events.event_type not in (select counted.activity from {{ this }} as counted)
+    union
+    select counted.customer_id
+    from {{ this }} as counted
+    where
+        counted.activity not in ('order', 'visit')
+        and counted.activity not in (
+            select definitions.start_event from {{ ref('retention_definitions') }} as definitions
+            union
+            select definitions.return_event from {{ ref('retention_definitions') }} as definitions
+        )
 {%- endcall %}
 -- What somebody did is kept by the day of the shop and by the day of UTC, with its first
 -- and last moment: 24 hours counted from any moment end at most once in a day of UTC, so

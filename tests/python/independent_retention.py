@@ -448,7 +448,7 @@ def customer_rhythms(warehouse: Path, shop: Shop) -> pl.DataFrame:
     since = frame["n_days_since_order"].to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         late = stats.norm.cdf((np.log(since) - np.log(expected)) / spread)
-        nine_of_ten = np.ceil(expected * np.exp(stats.norm.ppf(0.9) * spread))
+        nine_of_ten = np.ceil(np.round(expected * np.exp(stats.norm.ppf(0.9) * spread), 6))
     frame = frame.with_columns(
         lateness=pl.Series(late).fill_nan(None),
         dormant_after_days=pl.Series(nine_of_ten).fill_nan(None).cast(pl.Int64),

@@ -67,6 +67,7 @@ class Recording:
     nodes: list[Node]
     start: list[str]
     raw_columns: dict[str, list[str]]
+    seeds: dict[str, tuple[str, list[tuple]]]
 
 
 def contract() -> dict[str, list[str]]:
@@ -137,7 +138,20 @@ def record(folder: Path) -> Recording:
             if "perennial: rebuilt" in statement:
                 made.rebuilt.append(statement)
         nodes.append(made)
-    return Recording(nodes, second.start, columns)
+    return Recording(nodes, second.start, columns, seeds_of(warehouse))
+
+
+def seeds_of(warehouse: Path) -> dict[str, tuple[str, list[tuple]]]:
+    """The reference tables: of each its columns as SQL, and its rows."""
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        tables = connection.execute(
+            "select table_name, string_agg(column_name || ' ' || data_type, ', ')"
+            " from duckdb_columns() where schema_name = 'reference' group by all"
+        ).fetchall()
+        return {
+            name: (columns, connection.execute(f"select * from reference.{name}").fetchall())
+            for name, columns in tables
+        }
 
 
 @dataclass
@@ -204,6 +218,11 @@ class Warehouse:
         for schema in {node.schema for node in recording.nodes}:
             self.execute(f"create schema {schema}")
         self.execute("create schema increments")
+        self.execute("create schema reference")
+        for name, (columns, rows) in recording.seeds.items():
+            self.execute(f"create table reference.{name} ({columns})")
+            places = ", ".join("?" for _ in rows[0])
+            self.connection.executemany(f"insert into reference.{name} values ({places})", rows)
         self.made: set[str] = set()
         self.never_change = {
             f"checked_{table}" for table in recording.raw_columns if table not in used

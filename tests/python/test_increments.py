@@ -113,6 +113,37 @@ def test_a_load_after_a_year_gives_what_a_build_from_nothing_gives(
         assert warehouse.fingerprints()[must_move] != before[must_move]
 
 
+def test_a_new_definition_of_retention_counts_what_it_asks_for(recording):
+    """Cancelled again, asked for once more: as if it had always been, or never."""
+    warehouse, shadow = Warehouse(recording), Warehouse(recording)
+    shop = Shop(warehouse)
+    a_year(shop)
+    shop.insert("events", event_id="in", occurred_at=shop.now, event_type="login", customer_id="c1")
+    warehouse.build()
+
+    def days_of_logins(sql: str) -> int:
+        for each in (warehouse, shadow):
+            each.execute(sql)
+        warehouse.build()
+        shadow.build_in_full(warehouse)
+        compare(warehouse, shadow, [sql])
+        counted = "select count(*) from intermediate.activity_days where activity = 'login'"
+        return warehouse.execute(counted).fetchone()[0]
+
+    asked = (
+        "insert into reference.retention_definitions by name"
+        " select * replace ('logins' as definition, 'login' as return_event)"
+        " from reference.retention_definitions where definition = 'order_months'"
+    )
+    assert days_of_logins("select 1") == 0
+    assert days_of_logins(asked) > 0
+    assert (
+        days_of_logins("delete from reference.retention_definitions where definition = 'logins'")
+        == 0
+    )
+    assert days_of_logins(asked) > 0
+
+
 def test_marketing_tables_follow_their_parents(recording):
     """A touch, a grant and reviews: before their campaign and coupon, with them, without."""
     warehouse, shadow = (Warehouse(recording, USED + MARKETING) for _ in range(2))

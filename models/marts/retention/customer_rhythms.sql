@@ -57,8 +57,11 @@ shrunk as (
 rhythms as (
     select
         *,
-        cast(ceil(exp(expected_log_days + 1.2815515655446004 * log_spread)) as integer)
-            as dormant_after_days
+        -- Rounded first, so that 30 days stay 30 where all intervals are.
+        cast(
+            ceil(round(exp(expected_log_days + 1.2815515655446004 * log_spread), 6))
+            as integer
+        ) as dormant_after_days
     from shrunk
 ),
 
