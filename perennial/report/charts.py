@@ -103,9 +103,15 @@ def return_curve(months: pl.DataFrame) -> Spec:
         y=_share_axis("rate_low", months["rate_high"].max()), y2="rate_high:Q"
     )
     line = base.mark_line(**STYLES["line"]).encode(y="rate:Q")
+    layers = [band, line]
     # A single month has no line.
-    points = base.mark_circle(**STYLES["observed"] | {"size": 36}).encode(y="rate:Q")
-    return _finish(alt.layer(band, line, points), 260)
+    if months.height == 1:
+        halo, interval = (
+            base.mark_rule(**STYLES[style]).encode(y="rate_low:Q", y2="rate_high:Q")
+            for style in ("halo", "interval")
+        )
+        layers += [halo, interval, base.mark_circle(**STYLES["observed"]).encode(y="rate:Q")]
+    return _finish(alt.layer(*layers), 260)
 
 
 def second_order(days: pl.DataFrame, median_days: int | None) -> Spec:
@@ -233,14 +239,16 @@ def funnel(steps: pl.DataFrame) -> Spec:
         ],
     )
     # Room on the right for the number of the longest bar.
-    x = alt.X("share:Q", title=None, axis=None, scale=alt.Scale(domain=[0, 1.5], nice=False))
+    x = alt.X("share:Q", title=None, axis=None, scale=alt.Scale(domain=[0, 1.32], nice=False))
     bars = base.mark_bar(**STYLES["first"]).encode(x=x)
     halo, intervals = (
-        base.mark_rule(**STYLES[style]).encode(x="share_low:Q", x2="share_high:Q")
+        base.transform_filter("isValid(datum.share_low)")
+        .mark_rule(**STYLES[style])
+        .encode(x="share_low:Q", x2="share_high:Q")
         for style in ("halo", "interval")
     )
     numbers = base.mark_text(**STYLES["number"], align="left", dx=10).encode(
-        x=alt.X("text_at:Q"), text="text:N"
+        x=alt.X("text_at:Q"), text=alt.Text("share:Q", format=".1%")
     )
     return _finish(alt.layer(bars, halo, intervals, numbers), 44 * steps.height)
 

@@ -404,26 +404,25 @@ def funnel(marts: Marts) -> Context:
         name = words(event) if event else f"{step} of them"
         # The same event may stand in several steps.
         names.append(f"{name} ({step})" if name in names else name)
-    rates = [formatting.wilson(reached, n_entered) for reached in frame["n_reached"]]
+    # Whoever entered is at the first step: there is nothing to be unsure of.
+    ends = [(None, None)] + [
+        formatting.wilson(reached, n_entered) for reached in frame["n_reached"][1:]
+    ]
     frame = frame.with_columns(
         name=pl.Series(names),
         share=pl.col("n_reached") / n_entered,
-        share_low=pl.Series([low for low, _ in rates]),
-        share_high=pl.Series([high for _, high in rates]),
+        share_low=pl.Series([low for low, _ in ends], dtype=pl.Float64),
+        share_high=pl.Series([high for _, high in ends], dtype=pl.Float64),
         n_previous=pl.col("n_reached").shift(1),
     ).with_columns(text_at=pl.max_horizontal("share", "share_high"))
-    frame = frame.with_columns(
-        text=pl.col("share").map_elements(share, return_dtype=pl.String)
-        + " ("
-        + pl.col("n_reached").map_elements(formatting.count, return_dtype=pl.String)
-        + ")"
-    )
     rows = [
         {
             "name": row["name"],
             "n_reached": formatting.count(row["n_reached"]),
             "share": share(row["share"]),
-            "interval": f"{share(row['share_low'])} to {share(row['share_high'])}",
+            "interval": formatting.NOT_KNOWN
+            if row["share_low"] is None
+            else f"{share(row['share_low'])} to {share(row['share_high'])}",
             "step_share": share(row["n_reached"] / row["n_previous"])
             if row["n_previous"]
             else formatting.NOT_KNOWN,
@@ -434,7 +433,7 @@ def funnel(marts: Marts) -> Context:
         }
         for row in frame.iter_rows(named=True)
     ]
-    drops = frame.filter(pl.col("n_previous") > 0).with_columns(
+    drops = frame.filter(pl.col("n_previous") > pl.col("n_reached")).with_columns(
         lost=1 - pl.col("n_reached") / pl.col("n_previous")
     )
     worst = drops.sort("lost", descending=True).row(0, named=True) if drops.height else None
@@ -451,9 +450,7 @@ def funnel(marts: Marts) -> Context:
         + ".",
         "charts": {
             "chart-funnel": charts.funnel(
-                frame.select(
-                    "name", "n_reached", "share", "share_low", "share_high", "text_at", "text"
-                )
+                frame.select("name", "n_reached", "share", "share_low", "share_high", "text_at")
             )
         },
     }
