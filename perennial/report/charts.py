@@ -40,6 +40,11 @@ STYLES = {
     "first": {"fill": "var(--first)"},
     # An outline beside a solid bar: told apart without any colour.
     "second": {"fill": "var(--second-fill)", "stroke": "var(--second)", "strokeWidth": 1.5},
+    # What goes, below zero.
+    "lost": {"fill": "var(--track)", "stroke": "var(--ink-soft)", "strokeWidth": 1},
+    "whole": {"fill": "var(--ink)", "thickness": 4, "opacity": 1},
+    "net": {"stroke": "var(--ink)", "strokeWidth": 1.75},
+    "zero": {"stroke": "var(--ink-soft)", "strokeWidth": 1},
     "interval": {"stroke": "var(--ink)", "strokeWidth": 1.5},
     # Under an interval, so that it shows on a bar of any colour.
     "halo": {"stroke": "var(--surface)", "strokeWidth": 4.5},
@@ -74,6 +79,189 @@ def _finish(chart: alt.LayerChart, height: int) -> Spec:
     # The page has its own theme; the schema's address would be the only one on the page.
     del spec["$schema"], spec["config"]
     return spec | {"autosize": {"type": "fit-x", "contains": "padding"}}
+
+
+def return_curve(months: pl.DataFrame) -> Spec:
+    """Share of all cohorts together that ordered in the n-th month after, with its band."""
+    last = months["period_number"].max()
+    base = alt.Chart(months).encode(
+        x=alt.X(
+            "period_number:Q",
+            title="Months after the first",
+            scale=alt.Scale(domain=[1, max(last, 2)], nice=False),
+            axis=alt.Axis(format="d", tickCount=min(last, 8), tickMinStep=1, grid=False),
+        ),
+        tooltip=[
+            alt.Tooltip("period_number:Q", title="Month after"),
+            alt.Tooltip("rate:Q", title="Came back", format=".1%"),
+            alt.Tooltip("rate_low:Q", title="Band from", format=".1%"),
+            alt.Tooltip("rate_high:Q", title="Band to", format=".1%"),
+            alt.Tooltip("n_whole:Q", title="Of customers", format=","),
+        ],
+    )
+    band = base.mark_area(**STYLES["band"]).encode(
+        y=_share_axis("rate_low", months["rate_high"].max()), y2="rate_high:Q"
+    )
+    line = base.mark_line(**STYLES["line"]).encode(y="rate:Q")
+    layers = [band, line]
+    # A single month has no line.
+    if months.height == 1:
+        halo, interval = (
+            base.mark_rule(**STYLES[style]).encode(y="rate_low:Q", y2="rate_high:Q")
+            for style in ("halo", "interval")
+        )
+        layers += [halo, interval, base.mark_circle(**STYLES["observed"]).encode(y="rate:Q")]
+    return _finish(alt.layer(*layers), 260)
+
+
+def second_order(days: pl.DataFrame, median_days: int | None) -> Spec:
+    """Share of the customers who have ordered again, by days since the first order."""
+    base = alt.Chart(days).encode(
+        x=alt.X(
+            "n_days:Q",
+            title="Days since the first order",
+            scale=alt.Scale(domain=[0, max(days["n_days"].max(), 1)], nice=False),
+            axis=alt.Axis(format="d", tickCount=6, tickMinStep=1, grid=False),
+        ),
+        tooltip=[
+            alt.Tooltip("n_days:Q", title="Days"),
+            alt.Tooltip("share:Q", title="Have ordered again", format=".1%"),
+            alt.Tooltip("share_low:Q", title="Band from", format=".1%"),
+            alt.Tooltip("share_high:Q", title="Band to", format=".1%"),
+            alt.Tooltip("n_at_risk:Q", title="Watched and not back before", format=","),
+        ],
+    )
+    highest = max(days["share"].max(), days["share_high"].max() or 0.0)
+    band = base.mark_area(**STYLES["band"], interpolate="step-after").encode(
+        y=_share_axis("share_low", highest), y2="share_high:Q"
+    )
+    line = base.mark_line(**STYLES["line"], interpolate="step-after").encode(y="share:Q")
+    layers = [band, line]
+    if median_days is not None and median_days <= days["n_days"].max():
+        half = alt.Chart(pl.DataFrame({"n_days": [median_days], "half": [0.5], "zero": [0.0]}))
+        layers.append(
+            half.mark_rule(**STYLES["reference"]).encode(x="n_days:Q", y="zero:Q", y2="half:Q")
+        )
+    return _finish(alt.layer(*layers), 260)
+
+
+def growth(months: pl.DataFrame) -> Spec:
+    """Customers won above zero, lost below it, and what is left of both."""
+    months = months.with_columns(
+        lost=-pl.col("n_churned"),
+        won=pl.col("n_new") + pl.col("n_resurrected"),
+        net=pl.col("n_new") + pl.col("n_resurrected") - pl.col("n_churned"),
+    )
+    base = alt.Chart(months).encode(
+        x=alt.X(
+            "month:N",
+            sort=None,
+            title=None,
+            scale=alt.Scale(paddingInner=0.25, paddingOuter=0.1),
+            axis=alt.Axis(labelAngle=0, labelOverlap="parity"),
+        ),
+        tooltip=[
+            alt.Tooltip("month:N", title="Month"),
+            alt.Tooltip("n_new:Q", title="New", format=","),
+            alt.Tooltip("n_resurrected:Q", title="Came back", format=","),
+            alt.Tooltip("n_churned:Q", title="Left", format=","),
+            alt.Tooltip("n_retained:Q", title="Stayed", format=","),
+            alt.Tooltip("net:Q", title="Net", format="+,"),
+        ],
+    )
+    y = alt.Y("n_new:Q", title=None, axis=alt.Axis(format=",.0f", tickCount=5))
+    new = base.mark_bar(**STYLES["first"]).encode(y=y)
+    back = base.mark_bar(**STYLES["second"]).encode(y="n_new:Q", y2="won:Q")
+    lost = base.mark_bar(**STYLES["lost"]).encode(y="lost:Q")
+    zero = alt.Chart(pl.DataFrame({"zero": [0]})).mark_rule(**STYLES["zero"]).encode(y="zero:Q")
+    net = base.mark_line(**STYLES["net"]).encode(y="net:Q")
+    return _finish(alt.layer(new, back, lost, zero, net), 280)
+
+
+def waterfall(steps: pl.DataFrame) -> Spec:
+    """From one amount to another by way of what each cause added.
+
+    The scale does not begin at zero, so that the amounts are marks and only the steps are bars.
+    """
+    low = min(steps["start"].min(), steps["end"].min())
+    high = max(steps["start"].max(), steps["end"].max())
+    span = (high - low) or max(abs(high), 1.0)
+    steps = steps.with_columns(
+        text_at=pl.max_horizontal("start", "end"),
+        next_name=pl.col("name").shift(-1),
+    )
+    base = alt.Chart(steps).encode(
+        y=alt.Y(
+            "name:N",
+            sort=None,
+            title=None,
+            scale=alt.Scale(paddingInner=0.3),
+            axis=alt.Axis(labelLimit=130, labelColor="var(--ink)"),
+        ),
+        tooltip=[alt.Tooltip("name:N", title="What"), alt.Tooltip("text:N", title="Amount")],
+    )
+    # Room on the right for the number of the longest bar.
+    scale = alt.Scale(domain=[low - 0.06 * span, high + 0.42 * span], nice=False, zero=False)
+    x = alt.X("start:Q", title=None, axis=None, scale=scale)
+    more = base.transform_filter("datum.kind == 'more'").mark_bar(**STYLES["first"])
+    less = base.transform_filter("datum.kind == 'less'").mark_bar(**STYLES["second"])
+    whole = base.transform_filter("datum.kind == 'whole'").mark_tick(**STYLES["whole"])
+    links = base.transform_filter("isValid(datum.next_name)").mark_rule(**STYLES["zero"])
+    numbers = base.mark_text(**STYLES["number"], align="left", dx=8).encode(
+        x=alt.X("text_at:Q"), text="text:N"
+    )
+    return _finish(
+        alt.layer(
+            links.encode(x=alt.X("end:Q", scale=scale, axis=None), y2="next_name:N"),
+            more.encode(x=x, x2="end:Q"),
+            less.encode(x=x, x2="end:Q"),
+            whole.encode(x=x),
+            numbers,
+        ),
+        34 * steps.height,
+    )
+
+
+def funnel(steps: pl.DataFrame) -> Spec:
+    """One bar per step: which share of those who entered got there."""
+    base = alt.Chart(steps).encode(
+        y=alt.Y(
+            "name:N",
+            sort=None,
+            title=None,
+            scale=alt.Scale(paddingInner=0.35),
+            axis=alt.Axis(labelLimit=150, labelColor="var(--ink)"),
+        ),
+        tooltip=[
+            alt.Tooltip("name:N", title="Step"),
+            alt.Tooltip("n_reached:Q", title="Got there", format=","),
+            alt.Tooltip("share:Q", title="Of those who entered", format=".1%"),
+        ],
+    )
+    # Room on the right for the number of the longest bar.
+    x = alt.X("share:Q", title=None, axis=None, scale=alt.Scale(domain=[0, 1.32], nice=False))
+    bars = base.mark_bar(**STYLES["first"]).encode(x=x)
+    halo, intervals = (
+        base.transform_filter("isValid(datum.share_low)")
+        .mark_rule(**STYLES[style])
+        .encode(x="share_low:Q", x2="share_high:Q")
+        for style in ("halo", "interval")
+    )
+    numbers = base.mark_text(**STYLES["number"], align="left", dx=10).encode(
+        x=alt.X("text_at:Q"), text=alt.Text("share:Q", format=".1%")
+    )
+    return _finish(alt.layer(bars, halo, intervals, numbers), 44 * steps.height)
+
+
+def _share_axis(column: str, highest: float) -> alt.Y:
+    """Return an axis of shares from nothing to a round tenth above the highest."""
+    top = min(max(math.ceil(highest * 10) / 10, 0.1), 1.0)
+    return alt.Y(
+        f"{column}:Q",
+        title=None,
+        scale=alt.Scale(domain=[0, top], nice=False),
+        axis=alt.Axis(format=".0%", tickCount=5),
+    )
 
 
 def rfm(segments: pl.DataFrame) -> Spec:

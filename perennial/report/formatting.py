@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date, datetime
 
 NOT_KNOWN = "–"
@@ -101,3 +102,37 @@ def moment(text: str | None) -> str | None:
     if value.tzinfo is not None and value.utcoffset():
         return text
     return f"{day(value)}, {value:%H:%M} UTC"
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """-1234.56 -> −1,234.6; 2 -> +2.0."""
+    if value is None:
+        return NOT_KNOWN
+    text = f"{abs(value):,.{digits}f}"
+    if not float(text.replace(",", "")):
+        return text
+    return f"{'+' if value > 0 else '−'}{text}"
+
+
+def duration(hours: float | None) -> str:
+    """.03 -> 2 minutes; 36 -> 1.5 days."""
+    if hours is None:
+        return NOT_KNOWN
+    if hours * 60 < 1.5:
+        return f"{hours * 3600:,.0f} seconds"
+    if hours < 1.5:
+        return f"{hours * 60:,.0f} minutes"
+    return f"{hours:,.1f} hours" if hours < 36 else f"{hours / 24:,.1f} days"
+
+
+def wilson(numerator: int, denominator: int) -> tuple[float, float]:
+    """Return the ends of the 95 % Wilson interval of a share.
+
+    >>> [round(end, 4) for end in wilson(5, 10)]
+    [0.2366, 0.7634]
+    """
+    z = 1.959963984540054
+    rate, n = numerator / denominator, denominator
+    middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)

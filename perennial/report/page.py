@@ -34,9 +34,12 @@ def render_page(marts: Marts, warehouse_name: str) -> str:
     currency = known.get("currency")
     sections = {
         "headlines": _section(headlines, marts, currency),
+        "scoreboard": _section(scoreboard, marts),
         "cohorts": _section(cohorts, marts),
+        "growth": growth(marts, currency),
         "segments": _section(segments, marts, currency),
         "churn": _section(churn, marts),
+        "funnel": _section(funnel, marts),
         "pairs": _section(pairs, marts),
         "quality": _section(quality, marts),
         "health": _section(health, marts),
@@ -105,6 +108,8 @@ def cohorts(marts: Marts) -> Context:
                 "cells": [_cell(by_month.get(month), steps) for month in months],
             }
         )
+    curve = _section(_return_curve, marts)
+    second_order = _section(_second_order, marts)
     totals = mature.group_by("period_number").agg(pl.col("n_active", "n_whole").sum())
     total_of = {row["period_number"]: row for row in totals.iter_rows(named=True)}
     return {
@@ -135,6 +140,319 @@ def cohorts(marts: Marts) -> Context:
             }
             for row in mature.iter_rows(named=True)
         ],
+        "curve": curve,
+        "second_order": second_order,
+        "charts": curve.get("charts", {}) | second_order.get("charts", {}),
+    }
+
+
+def _return_curve(marts: Marts) -> Context:
+    frame = queries.return_curve(marts)
+    rows = [
+        {
+            "month": row["period_number"],
+            "n_cohorts": formatting.count(row["n_cohorts"]),
+            "active": formatting.count(row["n_active"]),
+            "whole": formatting.count(row["n_whole"]),
+            "rate": share(row["rate"]),
+            "interval": f"{share(row['rate_low'])} to {share(row['rate_high'])}",
+        }
+        for row in frame.iter_rows(named=True)
+    ]
+    definition = frame["definition"][0]
+    return {
+        "rows": rows,
+        "definition": None if definition == "order_months" else words(definition),
+        "first": rows[0],
+        "last": rows[-1],
+        "summary": "Line chart of the share of customers who came back, by months after the first; "
+        + "; ".join(f"month {row['month']}: {row['rate']}, {row['interval']}" for row in rows)
+        + ".",
+        "charts": {"chart-return-curve": charts.return_curve(frame)},
+    }
+
+
+def _second_order(marts: Marts) -> Context:
+    days = queries.second_order_curve(marts)
+    summary = queries.second_order_summary(marts).row(0, named=True)
+    last = min(summary["n_days_watched"], queries.SURVIVAL_DAYS_SHOWN)
+    # The curve begins at nobody, and goes on as far as anybody was watched.
+    ends = pl.DataFrame({"n_days": [0, last]}, schema={"n_days": pl.Int32})
+    days = (
+        days.join(ends, on="n_days", how="full", coalesce=True)
+        .sort("n_days")
+        .with_columns(pl.col("share", "share_low", "share_high").forward_fill().fill_null(0.0))
+    )
+    rows = []
+    for day in queries.SURVIVAL_DAYS_TOLD:
+        if day <= last:
+            row = days.filter(pl.col("n_days") <= day).row(-1, named=True)
+            rows.append(
+                {
+                    "days": day,
+                    "share": share(row["share"]),
+                    "interval": f"{share(row['share_low'])} to {share(row['share_high'])}",
+                }
+            )
+    return {
+        "rows": rows,
+        "n_customers": formatting.count(summary["n_customers"]),
+        "n_back": formatting.count(summary["n_events"]),
+        "last": last,
+        "median": _median(summary),
+        "has_median": summary["median_days"] is not None and summary["median_days"] <= last,
+        "summary": "Line chart of the share of customers who have ordered again, by days since "
+        "the first order; "
+        + ("; ".join(f"day {row['days']}: {row['share']}" for row in rows) or "watched too shortly")
+        + f". {_median(summary)}.",
+        "charts": {"chart-second-order": charts.second_order(days, summary["median_days"])},
+    }
+
+
+def _median(summary: Context) -> str:
+    """Say after how long half of the customers have ordered again."""
+    middle, low, high = (summary[f"median_days{end}"] for end in ("", "_low", "_high"))
+    if middle is None:
+        return "in the time watched so far, fewer than half of the customers have ordered again"
+    if low is None:
+        reach = ""
+    elif high is None:
+        reach = f" (95% interval: from {formatting.count(low)} days, with no upper end yet)"
+    else:
+        reach = f" (95% interval: {formatting.count(low)} to {formatting.count(high)} days)"
+    return f"half of the customers have ordered again after {formatting.count(middle)} days{reach}"
+
+
+def scoreboard(marts: Marts) -> Context:
+    """What the business asks for, before and after a date, and whether it is more than noise."""
+    frame = queries.scoreboard(marts)
+    return {
+        "compared_from": formatting.day(frame["compared_from"][0]),
+        "figures": [_scored(row) for row in frame.iter_rows(named=True)],
+    }
+
+
+def _scored(row: Context) -> Context:
+    is_share = row["unit"] == "share"
+    value_of = {
+        side: share(row[f"value_{side}"])
+        if is_share
+        else formatting.number(row[f"value_{side}"], 1)
+        for side in ("before", "after")
+    }
+    times, unit = (100, " points") if is_share else (1, "")
+    difference, low, high = (
+        None if row[name] is None else row[name] * times
+        for name in ("difference", "difference_low", "difference_high")
+    )
+    if difference is None:
+        absent = "after" if row["value_after"] is None else "before"
+        direction = "none"
+        moved = f"Before: {value_of['before']}" if absent == "after" else "Before: not known"
+        verdict = f"Not known yet: nothing can be said of the time {absent} the date."
+    else:
+        up = round(difference, 1)
+        direction = "up" if up > 0 else "down" if up < 0 else "same"
+        size = f"{abs(up):,.1f}{unit}"
+        moved = (
+            f"{direction.capitalize()} {size} from {value_of['before']}"
+            if up
+            else f"Unchanged from {value_of['before']}"
+        )
+        if low is None or high is None:
+            verdict = "Too few weeks to tell it from noise."
+        else:
+            reach = f"{formatting.signed(low)} to {formatting.signed(high)}{unit}"
+            verdict = (
+                f"More than noise: the difference is {reach}."
+                if row["is_more_than_noise"]
+                else f"May be noise: the difference is {reach}."
+            )
+    return {
+        "label": row["label"] or row["figure"],
+        "value": value_of["after"],
+        "direction": direction,
+        "change": moved,
+        "verdict": verdict,
+        "explanation": row["explanation"] or "",
+    }
+
+
+def growth(marts: Marts, currency: str | None) -> Context:
+    """Who was won and lost month by month, and why the last month's revenue changed."""
+    customers = _section(_growth, marts)
+    change = _section(_change, marts, currency)
+    return {
+        "customers": customers,
+        "change": change,
+        "charts": customers.get("charts", {}) | change.get("charts", {}),
+    }
+
+
+def _growth(marts: Marts) -> Context:
+    frame = queries.growth(marts).with_columns(
+        month=pl.col("period_start_on").map_elements(formatting.month, return_dtype=pl.String)
+    )
+    rows = [
+        {
+            "month": row["month"],
+            "active": formatting.count(row["n_active_customers"]),
+            "new": formatting.count(row["n_new"]),
+            "retained": formatting.count(row["n_retained"]),
+            "resurrected": formatting.count(row["n_resurrected"]),
+            "churned": formatting.count(row["n_churned"]),
+            "quick_ratio": formatting.number(row["quick_ratio"], 2),
+        }
+        for row in frame.iter_rows(named=True)
+    ]
+    return {
+        "rows": rows[::-1],
+        "n_months": len(rows),
+        "last": rows[-1],
+        "summary": "Bar chart of customers won and lost per month; "
+        + "; ".join(
+            f"{row['month']}: {row['new']} new, {row['resurrected']} came back, "
+            f"{row['churned']} left"
+            for row in rows
+        )
+        + ".",
+        "charts": {"chart-growth": charts.growth(frame.drop("period_start_on"))},
+    }
+
+
+# What each cause means, for readers who do not know the mart.
+CAUSES = {
+    "calendar": "the month is longer, or has more of the strong weekdays",
+    "customers": "more or fewer of them bought",
+    "mix": "others bought: new instead of known customers, or guests",
+    "behaviour": "each bought more or fewer units",
+    "price": "a unit brought more or less, also because other products were bought",
+    "refunds": "more or less was paid back",
+}
+
+
+def _change(marts: Marts, currency: str | None) -> Context:
+    frame = queries.revenue_change(marts)
+    before, after = frame["value_before"][0], frame["value_after"][0]
+    if frame["effect"].null_count() or before is None or after is None:
+        raise NothingToShow("an exchange rate is missing in one of the two months.")
+    month, previous = (
+        formatting.month(frame[name][0]) for name in ("period_start_on", "previous_period_start_on")
+    )
+    digits = 0 if max(abs(before), abs(after)) >= 10_000 else 2
+    steps = [
+        {
+            "name": previous,
+            "start": before,
+            "end": before,
+            "kind": "whole",
+            "text": formatting.money(before),
+        }
+    ]
+    reached = before
+    for cause, effect in frame.select("cause", "effect").iter_rows():
+        steps.append(
+            {
+                "name": cause,
+                "start": reached,
+                "end": reached + effect,
+                "kind": "more" if effect > 0 else "less" if effect < 0 else "none",
+                "text": formatting.signed(effect, digits),
+            }
+        )
+        reached += effect
+    steps.append(
+        {
+            "name": month,
+            "start": after,
+            "end": after,
+            "kind": "whole",
+            "text": formatting.money(after),
+        }
+    )
+    direction, moved = formatting.change(after, before, "money", currency)
+    return {
+        "month": month,
+        "previous": previous,
+        "before": formatting.money(before, currency),
+        "after": formatting.money(after, currency),
+        "moved": moved[:1].lower() + moved[1:] if direction != "none" else None,
+        "currency": currency,
+        "rows": [
+            {
+                "cause": cause,
+                "meaning": CAUSES.get(cause, ""),
+                "effect": formatting.signed(effect, 2),
+            }
+            for cause, effect in frame.select("cause", "effect").iter_rows()
+        ],
+        "difference": formatting.signed(after - before, 2),
+        "summary": f"Waterfall chart of revenue from {previous}, {formatting.money(before)}, to "
+        f"{month}, {formatting.money(after)}; "
+        + ", ".join(f"{step['name']} {step['text']}" for step in steps[1:-1])
+        + ".",
+        "charts": {"chart-change": charts.waterfall(pl.DataFrame(steps))},
+    }
+
+
+def funnel(marts: Marts) -> Context:
+    """How far they get on the way to an order."""
+    frame = queries.funnel(marts)
+    n_entered = frame["n_entered"][0]
+    names: list[str] = []
+    for step, event in frame.select("step", "event").iter_rows():
+        name = words(event) if event else f"{step} of them"
+        # The same event may stand in several steps.
+        names.append(f"{name} ({step})" if name in names else name)
+    # Whoever entered is at the first step: there is nothing to be unsure of.
+    ends = [(None, None)] + [
+        formatting.wilson(reached, n_entered) for reached in frame["n_reached"][1:]
+    ]
+    frame = frame.with_columns(
+        name=pl.Series(names),
+        share=pl.col("n_reached") / n_entered,
+        share_low=pl.Series([low for low, _ in ends], dtype=pl.Float64),
+        share_high=pl.Series([high for _, high in ends], dtype=pl.Float64),
+        n_previous=pl.col("n_reached").shift(1),
+    ).with_columns(text_at=pl.max_horizontal("share", "share_high"))
+    rows = [
+        {
+            "name": row["name"],
+            "n_reached": formatting.count(row["n_reached"]),
+            "share": share(row["share"]),
+            "interval": formatting.NOT_KNOWN
+            if row["share_low"] is None
+            else f"{share(row['share_low'])} to {share(row['share_high'])}",
+            "step_share": share(row["n_reached"] / row["n_previous"])
+            if row["n_previous"]
+            else formatting.NOT_KNOWN,
+            "dropped": formatting.count(
+                None if row["n_previous"] is None else row["n_previous"] - row["n_reached"]
+            ),
+            "median": formatting.duration(row["median_hours"]),
+        }
+        for row in frame.iter_rows(named=True)
+    ]
+    drops = frame.filter(pl.col("n_previous") > pl.col("n_reached")).with_columns(
+        lost=1 - pl.col("n_reached") / pl.col("n_previous")
+    )
+    worst = drops.sort("lost", descending=True).row(0, named=True) if drops.height else None
+    return {
+        "rows": rows,
+        "name": words(frame["funnel"][0]),
+        "mode": frame["mode"][0],
+        "from_month": formatting.month(frame["from_on"].min()),
+        "until_month": formatting.month(frame["until_on"].max()),
+        "n_entered": formatting.count(n_entered),
+        "worst": None if worst is None else {"name": worst["name"], "lost": share(worst["lost"])},
+        "summary": "Bar chart of the steps of a funnel; "
+        + "; ".join(f"{row['name']}: {row['n_reached']}, {row['share']}" for row in rows)
+        + ".",
+        "charts": {
+            "chart-funnel": charts.funnel(
+                frame.select("name", "n_reached", "share", "share_low", "share_high", "text_at")
+            )
+        },
     }
 
 

@@ -23,6 +23,21 @@ COLUMNS = {
         "cohort_retention": "grain segment_type cohort_start_on period_number is_mature "
         "n_customers retention_numerator retention_denominator retention_rate "
         "retention_rate_low retention_rate_high",
+        "retention_curves": "definition kind period_grain segment_type period_number n_cohorts "
+        "retention_numerator retention_denominator retention_rate retention_rate_low "
+        "retention_rate_high",
+        "survival_curves": "curve segment_type n_days n_at_risk survival survival_low "
+        "survival_high",
+        "survival_summaries": "curve segment_type n_customers n_events n_days_watched median_days "
+        "median_days_low median_days_high",
+        "growth_accounting": "activity grain segment_type period_start_on is_mature "
+        "n_active_customers n_new n_retained n_resurrected n_churned quick_ratio",
+        "retention_change": "kpi compared_with period_start_on previous_period_start_on "
+        "segment_type cause value_before value_after effect",
+        "scoreboard": "figure_number figure label unit compared_from value_before value_after "
+        "difference difference_low difference_high is_more_than_noise explanation",
+        "funnels": "funnel mode grain period_start_on segment_type step event is_mature "
+        "n_entered n_reached median_hours_from_entry",
         "rfm": "segment recency_days frequency monetary_amount",
         "churn_model_evaluation": "model_name status is_champion horizon_days trained_until_on "
         "tested_on n_customers n_churned churn_rate roc_auc brier_score log_loss "
@@ -51,6 +66,11 @@ COLUMNS = {
 RUN_LOG = {"runs", "run_results"}
 
 MONTHS_SHOWN = 13
+GROWTH_MONTHS_SHOWN = 24
+SURVIVAL_DAYS_SHOWN = 365
+# The days after the first order of which the table tells.
+SURVIVAL_DAYS_TOLD = (7, 30, 60, 90, 180, 365)
+FUNNEL_MONTHS_SHOWN = 12
 PAIRS_SHOWN = 10
 REASONS_SHOWN = 5
 FEEDS_SHOWN = 4
@@ -202,6 +222,240 @@ def cohort_cells(marts: Marts) -> pl.DataFrame:
         "cohort_retention",
         empty="no customer has ordered yet.",
         months=MONTHS_SHOWN,
+    )
+
+
+def return_curve(marts: Marts) -> pl.DataFrame:
+    """One row per month after the first, of all cohorts together that are old enough.
+
+    By the definition order_months, or the first exact one of months where the shop has none.
+    """
+    return marts.read(
+        """
+        with months as (
+            select *
+            from marts.retention_curves
+            where
+                kind = 'exact'
+                and period_grain = 'month'
+                and segment_type = 'all'
+                and period_number > 0
+        )
+
+        select
+            definition,
+            cast(period_number as integer) as period_number,
+            n_cohorts,
+            retention_numerator as n_active,
+            retention_denominator as n_whole,
+            retention_rate as rate,
+            retention_rate_low as rate_low,
+            retention_rate_high as rate_high
+        from months
+        where
+            definition = (
+                select definition
+                from months
+                order by definition = 'order_months' desc, definition
+                limit 1
+            )
+        order by period_number
+        """,
+        "retention_curves",
+        empty="no cohort is old enough yet, or the shop defines no retention by months.",
+    )
+
+
+def second_order_curve(marts: Marts) -> pl.DataFrame:
+    """Share of the customers who have ordered again, by days since the first order.
+
+    A day without a row is like the one before it.
+    """
+    return marts.read(
+        """
+        select
+            cast(n_days as integer) as n_days,
+            n_at_risk,
+            1 - survival as share,
+            1 - survival_high as share_low,
+            1 - survival_low as share_high
+        from marts.survival_curves
+        where curve = 'order_2' and segment_type = 'all' and n_days <= $days
+        order by n_days
+        """,
+        "survival_curves",
+        empty="no customer has ordered yet.",
+        days=SURVIVAL_DAYS_SHOWN,
+    )
+
+
+def second_order_summary(marts: Marts) -> pl.DataFrame:
+    """Return the one row about the time between the first and the second order."""
+    return marts.read(
+        """
+        select
+            n_customers,
+            n_events,
+            n_days_watched,
+            median_days,
+            median_days_low,
+            median_days_high
+        from marts.survival_summaries
+        where curve = 'order_2' and segment_type = 'all'
+        """,
+        "survival_summaries",
+        empty="no customer has ordered yet.",
+    )
+
+
+def scoreboard(marts: Marts) -> pl.DataFrame:
+    """One row per figure of the scoreboard, in order."""
+    return marts.read(
+        """
+        select *
+        from marts.scoreboard
+        where value_before is not null or value_after is not null
+        order by figure_number, figure
+        """,
+        "scoreboard",
+        empty="the shop has no history on either side of the date yet.",
+    )
+
+
+def growth(marts: Marts) -> pl.DataFrame:
+    """One row per month that has wholly passed, the last ones, the oldest first."""
+    return marts.read(
+        """
+        with months as (
+            select *
+            from marts.growth_accounting
+            where
+                activity = 'order'
+                and grain = 'month'
+                and segment_type = 'all'
+                and is_mature
+        )
+
+        select
+            period_start_on,
+            n_active_customers,
+            n_new,
+            n_retained,
+            n_resurrected,
+            n_churned,
+            quick_ratio
+        from months
+        where
+            period_start_on
+            > (select max(period_start_on) from months) - to_months(cast($months as integer))
+        order by period_start_on
+        """,
+        "growth_accounting",
+        empty="no month with an order has wholly passed yet.",
+        months=GROWTH_MONTHS_SHOWN,
+    )
+
+
+def revenue_change(marts: Marts) -> pl.DataFrame:
+    """One row per cause of the last whole month's change of revenue, in the order of the causes.
+
+    Orders of guests are a segment of their own, so that the segments are added up.
+    """
+    return marts.read(
+        """
+        with changes as (
+            select *
+            from marts.retention_change
+            where
+                kpi = 'revenue'
+                and compared_with = 'month before'
+                and segment_type = 'all'
+        ),
+
+        added as (
+            select
+                period_start_on,
+                previous_period_start_on,
+                cause,
+                case when count(value_before) = count(*) then sum(value_before) end
+                    as value_before,
+                case when count(value_after) = count(*) then sum(value_after) end
+                    as value_after,
+                case when count(effect) = count(*) then sum(effect) end as effect
+            from changes
+            where period_start_on = (select max(period_start_on) from changes)
+            group by all
+        )
+
+        select * replace (
+            round(value_before, 2) as value_before,
+            round(value_after, 2) as value_after,
+            round(effect, 2) as effect
+        )
+        from added
+        order by
+            list_position(
+                ['calendar', 'customers', 'mix', 'behaviour', 'price', 'refunds'], cause
+            ) nulls last,
+            cause
+        """,
+        "retention_change",
+        empty="a change needs two months with orders that have wholly passed.",
+    )
+
+
+def funnel(marts: Marts) -> pl.DataFrame:
+    """One row per step of one funnel: the months that have wholly passed, the last ones, together.
+
+    The funnel is `buying`, or the first by name where the shop has none of that name. Medians
+    cannot be added up: that of the last of the months stands for itself.
+    """
+    return marts.read(
+        """
+        with months as (
+            select *
+            from marts.funnels
+            where grain = 'month' and segment_type = 'all' and is_mature
+        ),
+
+        chosen as (
+            select *
+            from months
+            where
+                funnel = (
+                    select funnel
+                    from months
+                    order by funnel = 'buying' desc, funnel
+                    limit 1
+                )
+        ),
+
+        latest as (
+            select *
+            from chosen
+            where
+                period_start_on
+                > (select max(period_start_on) from chosen)
+                - to_months(cast($months as integer))
+        )
+
+        select
+            funnel,
+            any_value(mode) as mode,
+            cast(step as integer) as step,
+            any_value(event) as event,
+            min(period_start_on) as from_on,
+            max(period_start_on) as until_on,
+            cast(sum(n_entered) as bigint) as n_entered,
+            cast(sum(n_reached) as bigint) as n_reached,
+            arg_max_null(median_hours_from_entry, period_start_on) as median_hours
+        from latest
+        group by funnel, step
+        order by step
+        """,
+        "funnels",
+        empty="nobody has entered a funnel in a month whose time has wholly passed.",
+        months=FUNNEL_MONTHS_SHOWN,
     )
 
 

@@ -21,11 +21,27 @@ from perennial.errors import UserError
 from perennial.report import formatting, write_report
 from perennial.report.page import heat_steps
 
-SECTIONS = ["headlines", "cohorts", "segments", "churn", "pairs", "quality", "health"]
+SECTIONS = [
+    "headlines",
+    "scoreboard",
+    "cohorts",
+    "growth",
+    "segments",
+    "churn",
+    "funnel",
+    "pairs",
+    "quality",
+    "health",
+]
 CHARTS = [
+    "chart-return-curve",
+    "chart-second-order",
+    "chart-growth",
+    "chart-change",
     "chart-segments",
     "chart-deciles",
     "chart-calibration",
+    "chart-funnel",
     "chart-quality",
     "chart-feed-order-items",
     "chart-feed-orders",
@@ -44,6 +60,40 @@ create table marts.cohort_retention (
     period_number bigint, is_mature boolean, n_customers bigint, retention_numerator bigint,
     retention_denominator bigint, retention_rate double, retention_rate_low double,
     retention_rate_high double
+);
+create table marts.retention_curves (
+    definition varchar, kind varchar, period_grain varchar, segment_type varchar,
+    segment varchar, period_number bigint, n_cohorts bigint, retention_numerator bigint,
+    retention_denominator bigint, retention_rate double, retention_rate_low double,
+    retention_rate_high double
+);
+create table marts.survival_curves (
+    curve varchar, segment_type varchar, segment varchar, n_days int, n_at_risk bigint,
+    survival double, survival_low double, survival_high double
+);
+create table marts.survival_summaries (
+    curve varchar, segment_type varchar, segment varchar, n_customers bigint, n_events bigint,
+    n_days_watched int, median_days int, median_days_low int, median_days_high int
+);
+create table marts.growth_accounting (
+    activity varchar, grain varchar, segment_type varchar, segment varchar,
+    period_start_on date, is_mature boolean, n_active_customers bigint, n_new bigint,
+    n_retained bigint, n_resurrected bigint, n_churned bigint, quick_ratio double
+);
+create table marts.retention_change (
+    kpi varchar, compared_with varchar, period_start_on date, previous_period_start_on date,
+    segment_type varchar, segment varchar, cause varchar, value_before double,
+    value_after double, effect double
+);
+create table marts.scoreboard (
+    figure_number int, figure varchar, label varchar, unit varchar, compared_from date,
+    value_before double, value_after double, difference double, difference_low double,
+    difference_high double, is_more_than_noise boolean, explanation varchar
+);
+create table marts.funnels (
+    funnel varchar, mode varchar, grain varchar, period_start_on date, segment_type varchar,
+    segment varchar, step bigint, event varchar, is_mature boolean, n_entered bigint,
+    n_reached bigint, median_hours_from_entry double
 );
 create table marts.rfm (
     customer_id varchar, segment varchar, recency_days bigint, frequency bigint,
@@ -123,6 +173,67 @@ where c + p <= 15;
 insert into marts.cohort_retention values
     ('week', 'all', 'all', date '2024-04-01', 1, true, 7, 7, 7, 1, 1, 1),
     ('month', 'country', 'FR', date '2024-04-01', 1, true, 7, 7, 7, 1, 1, 1);
+-- A definition that comes first by name, and a segment: neither is shown.
+insert into marts.retention_curves values
+    ('order_months', 'exact', 'month', 'all', 'all', 0, 16, 900, 900, 1, 1, 1),
+    ('order_months', 'exact', 'month', 'all', 'all', 1, 15, 200, 800, .25, .22, .28),
+    ('order_months', 'exact', 'month', 'all', 'all', 2, 14, 150, 750, .2, .17, .23),
+    ('order_months', 'exact', 'month', 'country', 'FR', 1, 9, 7, 70, .1, .05, .2),
+    ('a_visit_month', 'exact', 'month', 'all', 'all', 1, 9, 77, 100, .77, .7, .8),
+    ('a_streak', 'streak', 'month', 'all', 'all', 1, 9, 66, 100, .66, .6, .7);
+insert into marts.survival_curves values
+    ('order_2', 'all', 'all', 3, 900, .9, .88, .92),
+    ('order_2', 'all', 'all', 40, 500, .6, .55, .64),
+    ('order_2', 'all', 'all', 70, 300, .45, .4, .5), ('order_2', 'all', 'all', 400, 5, .1, .05, .2),
+    ('order_2', 'country', 'FR', 5, 9, .2, .1, .3), ('order_3', 'all', 'all', 5, 9, .3, .1, .4);
+insert into marts.survival_summaries values
+    ('order_2', 'all', 'all', 900, 480, 450, 70, 65, null),
+    ('order_3', 'all', 'all', 480, 100, 450, 99, 98, 100);
+-- Twenty-six months, of which the last has not passed and the last 24 others are shown.
+insert into marts.growth_accounting
+select
+    'order', 'month', 'all', 'all', cast(date '2022-03-01' + to_months(m) as date), m < 25,
+    case when m < 25 then 100 + m end, case when m < 25 then 40 end,
+    case when m < 25 then 50 end, case when m < 25 then 10 + m end,
+    case when m < 25 then 45 end, case when m < 25 then (50 + m) / 45 end
+from (select cast(unnest(range(26)) as int) as m);
+insert into marts.growth_accounting values
+    ('visit', 'month', 'all', 'all', date '2024-03-01', true, 7777, 7, 7, 7, 7, 7);
+-- Guests are a segment of their own.
+insert into marts.retention_change
+select
+    'revenue', 'month before', date '2024-03-01', date '2024-02-01', 'all', s.name, c.cause,
+    s.before, s.before + s.change, case when c.cause = s.cause then s.change else 0 end
+from (values ('all', 20000.0, 4500.5, 'customers'), ('guest', 1000.0, -300.25, 'price'))
+    as s (name, before, change, cause)
+cross join (
+    select unnest(['refunds', 'price', 'behaviour', 'mix', 'customers', 'calendar']) as cause
+) as c;
+insert into marts.retention_change values
+    ('revenue', 'month before', '2024-02-01', '2024-01-01', 'all', 'all', 'mix', 1, 2, 1),
+    ('revenue', 'year before', '2024-03-01', '2023-03-01', 'all', 'all', 'mix', 9, 8, -1),
+    ('month_1_retention', 'month before', '2024-04-01', '2024-03-01', 'all', 'all', 'mix', 0, 0, 0);
+insert into marts.scoreboard values
+    (2, 'high_value_churn', 'Yearly churn', 'share', date '2024-01-10', .32, null, null, null,
+     null, null, 'Of the best.'),
+    (1, 'back', 'Back within 30 days', 'share', date '2024-01-10', .2, .35, .15, .05, .25, true,
+     'Of the new.'),
+    (3, 'daily', 'Daily customers', 'customers', date '2024-01-10', 21.04, 20.5, -.54, -2, 1,
+     false, 'On a mean day.'),
+    (4, 'reviews', 'Satisfied', 'share', date '2024-01-10', null, null, null, null, null, null,
+     'Nobody reviewed.');
+-- Thirteen whole months, of which the last twelve are added up, and one that has not passed.
+insert into marts.funnels
+select
+    'buying', 'ordered', 'month', cast(date '2023-03-01' + to_months(m) as date), 'all', 'all',
+    s.step, s.event, m < 13, case when m < 13 then 100 end, case when m < 13 then s.n end,
+    case when m < 13 and s.step > 1 then if(m = 12, s.hours, 99) end
+from (select cast(unnest(range(14)) as int) as m)
+cross join (values (1, 'product_view', 100, null), (2, 'add_to_cart', 50, .5), (3, 'order', 40, 60))
+    as s (step, event, n, hours);
+insert into marts.funnels values
+    ('a_funnel', 'strict', 'month', '2024-03-01', 'all', 'all', 1, 'search', true, 9, 9, null),
+    ('buying', 'ordered', 'week', '2024-03-04', 'all', 'all', 1, 'product_view', true, 7, 7, null);
 insert into marts.rfm values
     ('1', 'Champions', 3, 9, 900), ('2', 'Champions', 5, 7, 600), ('3', 'Lost', 300, 1, 20),
     ('4', 'Needs <b>care</b>', 80, 2, -10);
@@ -280,6 +391,107 @@ def test_sum_of_cohorts_divides_customers_by_customers(folder):
     assert "All shown 14%" in section_of(page_of(path), "cohorts")
 
 
+def specs_of(page: str) -> dict:
+    return json.loads(re.search(r'id="chart-specs">(.*?)</script>', page, re.S)[1])
+
+
+def drawn(page: str, chart: str) -> list[dict]:
+    """Return the rows that a chart draws."""
+    spec = specs_of(page)[chart]
+    return (spec["data"] if "data" in spec else spec["layer"][0]["data"])["values"]
+
+
+def test_curves_are_of_everyone_by_the_first_definition(page, folder):
+    cohorts = section_of(page, "cohorts")
+    assert "the share that ordered in it: 25.0% in month 1" in cohorts
+    assert "1 15 800 200 25.0% 22.0% to 28.0% 2 14 750 150 20.0% 17.0% to 23.0%" in cohorts
+    assert [row["rate"] for row in drawn(page, "chart-return-curve")] == [0.25, 0.2]
+    other = make_warehouse(
+        folder / "other.duckdb",
+        "delete from marts.retention_curves where definition = 'order_months'",
+    )
+    said = "the share that came back in it by the definition “a visit month”: 77.0% in month 1"
+    assert said in section_of(page_of(other), "cohorts")
+
+
+def test_time_to_the_second_order(page, folder):
+    cohorts = section_of(page, "cohorts")
+    said = "half of the customers have ordered again after 70 days (95% interval: from 65 days"
+    assert said in cohorts and "So far 480 of 900 customers have." in cohorts
+    # Between two days with orders the share is that of the earlier one, up to the year.
+    rows = "7 10.0% 8.0% to 12.0% 30 10.0% 8.0% to 12.0% 60 40.0% 36.0% to 45.0%"
+    assert rows in cohorts and "365 55.0% 50.0% to 60.0%" in cohorts
+    days = drawn(page, "chart-second-order")
+    assert [row["n_days"] for row in days] == [0, 3, 40, 70, 365]
+    assert days[0]["share"] == 0 and days[-1]["share"] == pytest.approx(0.55)
+    young = make_warehouse(
+        folder / "young.duckdb",
+        "update marts.survival_summaries set median_days = null, n_days_watched = 40",
+        "delete from marts.survival_curves where n_days > 40",
+    )
+    cohorts = section_of(page_of(young), "cohorts")
+    assert "fewer than half of the customers have ordered again" in cohorts
+    assert "half of them" not in cohorts and "60 40.0%" not in cohorts
+
+
+def test_scoreboard_says_what_is_more_than_noise(page):
+    board = section_of(page, "scoreboard")
+    assert "since 10 January 2024" in board
+    assert board.index("Back within") < board.index("Yearly churn") < board.index("Daily")
+    said = "35.0% Up 15.0 points from 20.0% More than noise: the difference is +5.0 to +25.0 points"
+    assert said in board
+    assert "– Before: 32.0% Not known yet: nothing can be said of the time after" in board
+    assert "20.5 Down 0.5 from 21.0 May be noise: the difference is −2.0 to +1.0." in board
+    assert "Satisfied" not in board
+
+
+def test_growth_shows_the_last_whole_months(page):
+    growth = section_of(page, "growth")
+    months = drawn(page, "chart-growth")
+    assert len(months) == 24 and "The last 24 whole months" in growth
+    assert "7,777" not in growth
+    assert months[0]["month"] == "Apr 2022" and months[-1]["month"] == "Mar 2024"
+    assert months[-1]["won"] == 74 and months[-1]["lost"] == -45 and months[-1]["net"] == 29
+    # The newest month stands first in the table.
+    assert "(quick ratio) Mar 2024 124 40 50 34 45 1.64" in growth
+
+
+def test_causes_lead_from_one_month_to_the_next(page, folder):
+    growth = section_of(page, "growth")
+    assert "in Mar 2024 was EUR 25,200, up 20.0% from EUR 21,000 in Feb 2024" in growth
+    assert "customers +4,500.50" in growth and "price −300.25" in growth
+    assert "in all +4,200.25" in growth
+    steps = drawn(page, "chart-change")
+    assert [step["name"] for step in steps] == [
+        *["Feb 2024", "calendar", "customers", "mix", "behaviour", "price", "refunds", "Mar 2024"]
+    ]
+    for before, after in pairwise(steps):
+        assert after["start"] == pytest.approx(before["end"])
+    assert steps[0]["end"] == 21000 and steps[-1]["end"] == 25200.25
+    unknown = make_warehouse(
+        folder / "rates.duckdb",
+        "update marts.retention_change set value_after = null, effect = null "
+        "where segment = 'guest'",
+    )
+    growth = section_of(page_of(unknown), "growth")
+    assert "because an exchange rate is missing" in growth and "24 whole months" in growth
+
+
+def test_funnel_adds_up_whole_months(page, folder):
+    funnel = section_of(page, "funnel")
+    assert "“buying”, from Apr 2023 to Mar 2024" in funnel and "the 1,200 who entered" in funnel
+    assert "The largest share is lost before “add to cart”: 50.0%" in funnel
+    assert "product view 1,200 100.0% – – – –" in funnel
+    # The median is the last whole month's.
+    assert "add to cart 600 50.0% 47.2% to 52.8% 50.0% 600 30 minutes" in funnel
+    assert "order 480 40.0% 37.3% to 42.8% 80.0% 120 2.5 days" in funnel
+    other = make_warehouse(
+        folder / "strict.duckdb", "delete from marts.funnels where funnel = 'buying'"
+    )
+    funnel = section_of(page_of(other), "funnel")
+    assert "“a funnel”, in Mar 2024" in funnel and "right after the one before" in funnel
+
+
 def test_churn_shows_the_champion_only(page):
     churn = section_of(page, "churn")
     assert "(logistic regression) was tested on 1,000 customers" in churn
@@ -320,8 +532,7 @@ def test_health_says_what_is_unusual(page):
     # The last run that made models, not the run of tests after it.
     assert "The run of 10 April 2024, 10:00 UTC failed; its 2 models took 1 seconds" in health
     assert "orders 1.2 increment 4,321 17" in health
-    spec = json.loads(re.search(r'id="chart-specs">(.*?)</script>', page, re.S)[1])
-    days = spec["chart-feed-orders"]["data"]["values"]
+    days = drawn(page, "chart-feed-orders")
     assert len(days) == 90 and sum(day["is_anomaly"] for day in days) == 1
     summary = (
         "of orders per day, from 11 January 2024 to 9 April 2024; outside the expected band on 5"
@@ -370,7 +581,7 @@ def test_page_is_accessible(page):
             assert attributes["role"] == "img" and len(attributes["aria-label"]) > 40
         if "scroller" in classes:
             assert attributes["tabindex"] == "0" and attributes["aria-label"]
-    for chart in ("segments", "churn", "quality"):
+    for chart in ("cohorts", "growth", "segments", "churn", "funnel", "quality"):
         section = re.search(rf'<section id="{chart}".*?</section>', page, re.S)[0]
         assert "<figcaption>" in section and "<details" in section and "<table" in section
 
@@ -380,7 +591,7 @@ def test_data_cannot_break_out_of_the_page(page):
     assert "<b>care" not in page
     assert html.escape("茶杯") in section_of(page, "pairs")
     assert NASTY in section_of(page, "pairs")
-    specs = json.loads(re.search(r'id="chart-specs">(.*?)</script>', page, re.S)[1])
+    specs = specs_of(page)
     assert list(specs) == sorted(CHARTS)
     assert "Needs <b>care</b>" in json.dumps(specs["chart-segments"])
 
@@ -465,11 +676,24 @@ def test_missing_table_and_missing_column(folder):
         "drop table marts.settings",
         "drop table marts.churn_scores",
         "alter table marts.rfm drop column segment",
+        "drop table marts.scoreboard",
+        "drop table marts.retention_curves",
+        "drop table marts.survival_summaries",
+        "drop table marts.retention_change",
+        "drop table marts.funnels",
     )
     page = page_of(path)
     assert "no table marts.headlines; run “perennial build”" in section_of(page, "headlines")
     assert "marts.rfm has no column segment" in section_of(page, "segments")
     assert "no table marts.churn_scores" in section_of(page, "churn")
+    for table, section in (
+        *(("scoreboard", "scoreboard"), ("funnels", "funnel"), ("retention_change", "growth")),
+        *(("retention_curves", "cohorts"), ("survival_summaries", "cohorts")),
+    ):
+        assert f"no table marts.{table}; run" in section_of(page, section)
+    # What is beside them stays.
+    assert "Apr 2023 103" in section_of(page, "cohorts")
+    assert "24 whole months" in section_of(page, "growth")
     assert "not recorded in the warehouse" in page
     assert "Shop <strong>old</strong>" in page
 
