@@ -132,8 +132,10 @@ def second_order(days: pl.DataFrame, median_days: int | None) -> Spec:
         ],
     )
     highest = max(days["share"].max(), days["share_high"].max() or 0.0)
-    band = base.mark_area(**STYLES["band"], interpolate="step-after").encode(
-        y=_share_axis("share_low", highest), y2="share_high:Q"
+    band = (
+        base.transform_filter("isValid(datum.share_low) && isValid(datum.share_high)")
+        .mark_area(**STYLES["band"], interpolate="step-after")
+        .encode(y=_share_axis("share_low", highest), y2="share_high:Q")
     )
     line = base.mark_line(**STYLES["line"], interpolate="step-after").encode(y="share:Q")
     layers = [band, line]

@@ -136,7 +136,7 @@ def cohorts(marts: Marts) -> Context:
                 "active": formatting.count(row["n_active"]),
                 "whole": formatting.count(row["n_whole"]),
                 "rate": share(row["rate"]),
-                "interval": f"{share(row['rate_low'])} to {share(row['rate_high'])}",
+                "interval": _interval(row["rate_low"], row["rate_high"]),
             }
             for row in mature.iter_rows(named=True)
         ],
@@ -155,7 +155,7 @@ def _return_curve(marts: Marts) -> Context:
             "active": formatting.count(row["n_active"]),
             "whole": formatting.count(row["n_whole"]),
             "rate": share(row["rate"]),
-            "interval": f"{share(row['rate_low'])} to {share(row['rate_high'])}",
+            "interval": _interval(row["rate_low"], row["rate_high"]),
         }
         for row in frame.iter_rows(named=True)
     ]
@@ -166,7 +166,7 @@ def _return_curve(marts: Marts) -> Context:
         "first": rows[0],
         "last": rows[-1],
         "summary": "Line chart of the share of customers who came back, by months after the first; "
-        + "; ".join(f"month {row['month']}: {row['rate']}, {row['interval']}" for row in rows)
+        + "; ".join(f"month {row['month']}: {row['rate']} ({row['interval']})" for row in rows)
         + ".",
         "charts": {"chart-return-curve": charts.return_curve(frame)},
     }
@@ -176,13 +176,15 @@ def _second_order(marts: Marts) -> Context:
     days = queries.second_order_curve(marts)
     summary = queries.second_order_summary(marts).row(0, named=True)
     last = min(summary["n_days_watched"], queries.SURVIVAL_DAYS_SHOWN)
-    # The curve begins at nobody, and goes on as far as anybody was watched.
+    # The curve begins at nobody, and goes on as far as anybody was watched. A share of none or
+    # of all has no interval, and takes none from the day before.
     ends = pl.DataFrame({"n_days": [0, last]}, schema={"n_days": pl.Int32})
-    days = (
-        days.join(ends, on="n_days", how="full", coalesce=True)
-        .sort("n_days")
-        .with_columns(pl.col("share", "share_low", "share_high").forward_fill().fill_null(0.0))
-    )
+    days = days.join(ends, on="n_days", how="full", coalesce=True).sort("n_days")
+    added = pl.col("share").is_null()
+    days = days.with_columns(
+        pl.when(added).then(pl.col(name).shift(1)).otherwise(pl.col(name)).alias(name)
+        for name in ("share_low", "share_high")
+    ).with_columns(pl.col("share").forward_fill().fill_null(0.0))
     rows = []
     for day in queries.SURVIVAL_DAYS_TOLD:
         if day <= last:
@@ -191,7 +193,7 @@ def _second_order(marts: Marts) -> Context:
                 {
                     "days": day,
                     "share": share(row["share"]),
-                    "interval": f"{share(row['share_low'])} to {share(row['share_high'])}",
+                    "interval": _interval(row["share_low"], row["share_high"]),
                 }
             )
     return {
@@ -207,6 +209,10 @@ def _second_order(marts: Marts) -> Context:
         + f". {_median(summary)}.",
         "charts": {"chart-second-order": charts.second_order(days, summary["median_days"])},
     }
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return formatting.NOT_KNOWN if low is None or high is None else f"{share(low)} to {share(high)}"
 
 
 def _median(summary: Context) -> str:
@@ -420,9 +426,7 @@ def funnel(marts: Marts) -> Context:
             "name": row["name"],
             "n_reached": formatting.count(row["n_reached"]),
             "share": share(row["share"]),
-            "interval": formatting.NOT_KNOWN
-            if row["share_low"] is None
-            else f"{share(row['share_low'])} to {share(row['share_high'])}",
+            "interval": _interval(row["share_low"], row["share_high"]),
             "step_share": share(row["n_reached"] / row["n_previous"])
             if row["n_previous"]
             else formatting.NOT_KNOWN,

@@ -424,6 +424,13 @@ def test_time_to_the_second_order(page, folder):
     days = drawn(page, "chart-second-order")
     assert [row["n_days"] for row in days] == [0, 3, 40, 70, 365]
     assert days[0]["share"] == 0 and days[-1]["share"] == pytest.approx(0.55)
+    # A share of all has no interval, nor has it that of the days before.
+    whole = make_warehouse(
+        folder / "whole.duckdb",
+        """update marts.survival_curves set survival = 0, survival_low = null, survival_high = null
+        where n_days = 70""",
+    )
+    assert "60 40.0% 36.0% to 45.0% 90 100.0% –" in section_of(page_of(whole), "cohorts")
     young = make_warehouse(
         folder / "young.duckdb",
         "update marts.survival_summaries set median_days = null, n_days_watched = 40",
