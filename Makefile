@@ -124,6 +124,10 @@ spark: install install-spark ## the demo on Apache Spark, and every table compar
 bench-churn: install ## churn models against the best that can be known, on simulated shops
 	@$(BIN)/python benchmarks/churn.py
 
+.PHONY: bench-retention
+bench-retention: install ## what retention costs, by model and by definition, on a shop of a million orders (MORE="--folder DIR")
+	@$(BIN)/python benchmarks/retention.py $(MORE)
+
 .PHONY: bench
 bench: install ## time, memory and bytes of builds against size (ORDERS="100000 1000000"; MORE="--folder DIR --json FILE")
 	@$(BIN)/python benchmarks/scale.py --orders $(ORDERS) $(MORE)

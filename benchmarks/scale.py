@@ -17,9 +17,7 @@ from pathlib import Path
 
 from scaling.children import say
 from scaling.figures import (
-    check_page,
     dearest,
-    replace_section,
     section,
     slope_line,
     slopes,
@@ -27,6 +25,7 @@ from scaling.figures import (
 )
 from scaling.measuring import check_machine, machine, measure, today
 from scaling.picture import check_picture, draw
+from tables import check_page, replace_section
 
 from perennial.errors import UserError
 
@@ -116,7 +115,7 @@ def check_outputs(args: argparse.Namespace) -> None:
     if args.svg:
         check_picture(args.svg)
     if args.markdown:
-        check_page(args.markdown)
+        check_page(args.markdown, "scale")
     for file in (args.json, args.svg):
         if file and not file.absolute().parent.is_dir():
             raise UserError(
@@ -162,7 +161,7 @@ def tell(results: dict, args: argparse.Namespace) -> None:
         draw(results, args.svg)
     if args.markdown:
         picture = args.svg and os.path.relpath(args.svg, args.markdown.parent)
-        replace_section(args.markdown, section(results, picture))
+        replace_section(args.markdown, "scale", section(results, picture))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
-"""Figures as tables of markdown."""
+"""Figures as tables of markdown, and pages that have a place for them."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+from perennial.errors import UserError
 
 
 def markdown_table(lines: list[list[str]]) -> str:
@@ -16,3 +20,31 @@ def markdown_table(lines: list[list[str]]) -> str:
         + " |"
         for line in [lines[0], rule, *lines[1:]]
     )
+
+
+def marks(section: str) -> tuple[str, str]:
+    """The lines of a page between which the figures of a section go."""
+    return f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+
+
+def check_page(page: Path, section: str) -> tuple[str, str]:
+    """Return what stands before and after a section's figures; UserError where it has no marks."""
+    try:
+        text = page.read_text("utf-8")
+    except OSError as error:
+        raise UserError(f"{page} cannot be read ({error.strerror}); name a page.") from error
+    begin, end = marks(section)
+    head, found, rest = text.partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not found or not found_end:
+        raise UserError(
+            f"{page} lacks the lines {begin} and {end}, between which the figures go; add them."
+        )
+    return head, tail
+
+
+def replace_section(page: Path, section: str, text: str) -> None:
+    """Put a text between the marks of a page; UserError where the page does not have them."""
+    head, tail = check_page(page, section)
+    begin, end = marks(section)
+    page.write_text(f"{head}{begin}\n\n{text}\n\n{end}{tail}", "utf-8")

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 
 from tables import markdown_table
 
-from perennial.errors import UserError
-
-BEGIN, END = "<!-- scale: begin -->", "<!-- scale: end -->"
 # A model below this shows how long dbt takes to start it, not what its rows cost.
 MIN_SECONDS = 0.5
 DEAREST = 10
@@ -205,24 +201,3 @@ def slope_line(results: dict) -> list[str]:
     if not said:
         return []
     return [f"Slope of the logarithm of seconds against that of orders (1 is linear): {said}."]
-
-
-def check_page(page: Path) -> tuple[str, str]:
-    """Return what stands before and after the marks of a page; UserError where it lacks them."""
-    try:
-        text = page.read_text("utf-8")
-    except OSError as error:
-        raise UserError(f"{page} cannot be read ({error.strerror}); name a page.") from error
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise UserError(
-            f"{page} lacks the lines {BEGIN} and {END}, between which the figures go; add them."
-        )
-    return head, tail
-
-
-def replace_section(page: Path, text: str) -> None:
-    """Put a text between the marks of a page; UserError where the page does not have them."""
-    head, tail = check_page(page)
-    page.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}", "utf-8")

@@ -34,11 +34,8 @@ from scaling.builds import (
     shared_seconds,
 )
 from scaling.figures import (
-    BEGIN,
-    END,
     WAYS,
     dearest,
-    replace_section,
     section,
     slope,
     slopes,
@@ -46,7 +43,9 @@ from scaling.figures import (
 )
 from scaling.picture import draw
 from scaling.shops import rows_of, simulated, split, tables_of
+from tables import marks, replace_section
 
+BEGIN, END = marks("scale")
 KEYS = {
     "orders": ["order_id"],
     "order_items": ["order_id", "line_number"],
@@ -328,7 +327,7 @@ def test_a_page_gets_what_stands_between_its_marks(results, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     for _ in range(2):
-        replace_section(page, section(results, "scale.svg"))
+        replace_section(page, "scale", section(results, "scale.svg"))
         text = page.read_text()
         assert text.startswith(f"before\n{BEGIN}\n\n")
         assert text.endswith(f"\n\n{END}\nafter\n")
@@ -342,7 +341,7 @@ def test_a_page_gets_what_stands_between_its_marks(results, tmp_path):
     assert "differ**: 40,000 orders: rfm" in section(wrong, None)
     page.write_text("no marks")
     with pytest.raises(UserError, match="lacks the lines"):
-        replace_section(page, "text")
+        replace_section(page, "scale", "text")
 
 
 def test_the_picture_shows_every_way_and_the_dearest_models(results, tmp_path):

@@ -91,6 +91,8 @@ def test_the_comparison_finds_differences(theirs, n_differing):
         ("select strftime(x, '%Y') as y from t", "not known to be the same"),
         ("select list_sort(x) as y from t", "not known to be the same"),
         ("select l[1] as y from t", "lists are counted"),
+        ("select lag(x) over w - y as d from t window w as (order by x)", "use brackets"),
+        ("select y - lag(x) over w as d from t window w as (order by id nulls last)", None),
         ("select cast(last_on - first_on as integer) as d from t", None),
         ("select row_number() over (order by name nulls last) as n from t", None),
     ],
