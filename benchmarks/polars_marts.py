@@ -733,6 +733,7 @@ def customers(place: Place) -> None:
                 "channel"
             ),
             "first_category",
+            "first_device",
             "first_order_id",
             pl.col("marketing_consent").fill_null(False).alias("has_marketing_consent"),
             pl.col("has_account").fill_null(False),
@@ -760,8 +761,9 @@ def visits_of_customers(place: Place, totals: pl.LazyFrame) -> pl.LazyFrame:
     of_customers = (
         place.mart("sessions")
         .filter(pl.col("customer_id").is_not_null())
-        .select("customer_id", "session_id", "started_at", "ended_at", "channel")
+        .select("customer_id", "session_id", "started_at", "ended_at", "channel", "device")
     )
+    in_order = pl.struct("started_at", "session_id")
     began = pl.col("first_ordered_at")
     first = (
         of_customers.join(
@@ -778,6 +780,7 @@ def visits_of_customers(place: Place, totals: pl.LazyFrame) -> pl.LazyFrame:
             pl.len().cast(pl.Int64).alias("n_sessions"),
             pl.col("started_at").min().alias("first_visited_at"),
             pl.col("ended_at").max().alias("last_visited_at"),
+            pl.col("device").sort_by(in_order).drop_nulls().first().alias("first_device"),
         )
         .join(first, on="customer_id", how="left")
     )

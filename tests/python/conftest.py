@@ -25,6 +25,12 @@ SHARED_DATA = Path(os.environ.get("PERENNIAL_SHARED_DATA", PROJECT.parent / "sha
 
 # Where only the numbers matter: what the tests say of them is said elsewhere.
 ONLY_MODELS = "resource_type:test resource_type:unit_test"
+# What is made for retention alone, a third of all models.
+RETENTION = (
+    "retention_definitions+ retention_brackets+ retention_vendors+ funnel_steps+ calendar+ "
+    "customer_segments+ revenue_months+ goods_costs+ ad_costs+ category_rhythms+"
+)
+FEW_MODELS = f"{ONLY_MODELS} {RETENTION}"
 ORDERS = "order_id,customer_id,ordered_at,status\n"
 ITEMS = "order_id,line_number,product_id,quantity,unit_price\n"
 

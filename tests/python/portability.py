@@ -85,7 +85,13 @@ def _of(node: exp.Expression, dialect: str) -> Iterator[str]:
             above = above.parent
         if not isinstance(above, exp.Cast):
             yield "a date less a date is an interval on Spark; cast(a - b as integer)"
-    if isinstance(node, exp.Sub) and isinstance(node.left, exp.Window) and node.left.alias:
+    if (
+        isinstance(node, exp.Sub)
+        and isinstance(node.left, exp.Window)
+        and node.left.alias
+        and isinstance(node.right, exp.Column)
+        and not node.right.table
+    ):
         yield f"Spark reads {node.left.alias} - as the beginning of a longer name; use brackets"
     if isinstance(node, exp.Ordered) and not node.args.get("desc"):
         names = {column.name for column in node.this.find_all(exp.Column)}

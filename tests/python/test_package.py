@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ONLY_MODELS, PROJECT, Build, green, perennial
+from conftest import FEW_MODELS, PROJECT, Build, green, perennial
 
 from perennial.children import clean_environment
 
@@ -163,9 +163,9 @@ def test_a_project_may_use_the_names_of_marts_and_of_schemas(installed, tmp_path
     text, where_tables_go = text.replace("flags:\n", flag).split("  # Where Perennial's tables go.")
     assert "+schema: retention_marts" in where_tables_go
     file.write_text(text, encoding="utf-8")
-    shared = green(dbt(project, "build", "--exclude", ONLY_MODELS))
+    shared = green(dbt(project, "build", "--exclude", FEW_MODELS))
     mine, theirs = shared.fingerprints(), installed.fingerprints("retention_marts")
-    assert mine.keys() == theirs.keys()
+    assert {"customers", "orders", "rfm", "settings"} <= mine.keys() <= theirs.keys()
     assert {table for table in mine if mine[table] != theirs[table]} == {"settings"}
     # The command line knows the marts by the schema's own name.
     page = tmp_path / "report.html"
