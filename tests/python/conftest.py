@@ -37,11 +37,11 @@ ITEMS = "order_id,line_number,product_id,quantity,unit_price\n"
 
 # Files of tests that take minutes go first, so that no process has one left when others are done.
 LONG = [
+    "test_spark.py",
     "test_forget.py",
     "test_faults.py",
     "test_increments.py",
     "test_builds.py",
-    "test_spark.py",
     "test_package.py",
     "test_monitor.py",
     "test_slim.py",
