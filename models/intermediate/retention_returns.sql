@@ -1,8 +1,15 @@
 -- In which periods after a start somebody came back, as far as any definition asks: most of
 -- them look at a few weeks of many years.
-with bases as (
+with definitions as (
     select
-        {{ perennial.retention_base() }} as base,
+        *,
+        {{ perennial.base_number() | indent(8) }} as base_number
+    from {{ ref('retention_definitions') }}
+),
+
+bases as (
+    select
+        definitions.base_number,
         definitions.return_event,
         definitions.clock,
         definitions.period_grain,
@@ -17,35 +24,56 @@ with bases as (
                 )
             )
         end as last_period
-    from {{ ref('retention_definitions') }} as definitions
+    from definitions
     left join {{ ref('retention_brackets') }} as brackets
         on definitions.definition = brackets.definition
     group by all
 ),
 
+-- Once for all starts: whoever did it in a period after a start did it last after it, too.
+active_periods as (
+    select
+        days.customer_id,
+        days.activity,
+        calendar.grain,
+        calendar.period_index,
+        max(days.last_at) as last_at
+    from {{ ref('activity_days') }} as days
+    inner join {{ ref('calendar') }} as calendar
+        on days.occurred_on = calendar.day_on
+    inner join (
+        select distinct
+            return_event,
+            period_grain
+        from bases
+        where clock = 'calendar'
+    ) as wanted
+        on
+            days.activity = wanted.return_event
+            and calendar.grain = wanted.period_grain
+    group by all
+),
+
 calendar_returns as (
-    select distinct
-        starts.base,
+    select
+        starts.base_number,
         starts.customer_id,
         starts.cohort_start_on,
         starts.n_periods_passed,
-        calendar.period_index - starts.start_index as period_number
+        periods.period_index - starts.start_index as period_number
     from {{ ref('retention_starts') }} as starts
     inner join bases
-        on starts.base = bases.base
-    inner join {{ ref('activity_days') }} as days
+        on starts.base_number = bases.base_number
+    inner join active_periods as periods
         on
-            starts.customer_id = days.customer_id
-            and bases.return_event = days.activity
-            and starts.started_at <= days.last_at
-    inner join {{ ref('calendar') }} as calendar
-        on
-            bases.period_grain = calendar.grain
-            and days.occurred_on = calendar.day_on
+            starts.customer_id = periods.customer_id
+            and bases.return_event = periods.activity
+            and bases.period_grain = periods.grain
+            and starts.started_at <= periods.last_at
     where
         bases.clock = 'calendar'
-        and calendar.period_index - starts.start_index
-        <= coalesce(bases.last_period, calendar.period_index)
+        and periods.period_index - starts.start_index
+        <= coalesce(bases.last_period, periods.period_index)
 ),
 
 moments as (
@@ -61,7 +89,7 @@ moments as (
 
 rolling_returns as (
     select distinct
-        starts.base,
+        starts.base_number,
         starts.customer_id,
         starts.cohort_start_on,
         starts.n_periods_passed,
@@ -71,7 +99,7 @@ rolling_returns as (
         ) as bigint) as period_number
     from {{ ref('retention_starts') }} as starts
     inner join bases
-        on starts.base = bases.base
+        on starts.base_number = bases.base_number
     inner join moments
         on
             starts.customer_id = moments.customer_id

@@ -1,7 +1,7 @@
 -- Definitions that differ only in what they make of the returns share their starts.
 with bases as (
     select distinct
-        {{ perennial.retention_base() }} as base,
+        {{ perennial.base_number() | indent(8) }} as base_number,
         starts,
         start_event,
         clock,
@@ -72,7 +72,7 @@ starts as (
 )
 
 select
-    cast(starts.base as string) as base,
+    cast(starts.base_number as bigint) as base_number,
     cast(starts.customer_id as string) as customer_id,
     cast(cohorts.period_start_on as date) as cohort_start_on,
     cast(starts.started_at as timestamp) as started_at,

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from comparing import differing
-from conftest import FEW_MODELS, PROJECT, perennial
+from conftest import PROJECT, perennial
 from kills import Place, try_kills
 
 BEFORE, AFTER = 0.97, 1.0
@@ -43,7 +43,7 @@ class QuickPlace(Place):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> QuickPlace:
     """A small shop with a warehouse of the rows before and one of all, both built from nothing."""
-    place = QuickPlace(tmp_path_factory.mktemp("place"), FEW_MODELS)
+    place = QuickPlace(tmp_path_factory.mktemp("place"))
     place.clean(BEFORE)
     place.clean(AFTER)
     return place

@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 import pytest
 from comparing import differing
 from conftest import (
-    FEW_MODELS,
     ONLY_MODELS,
     PROJECT,
     Build,
@@ -215,7 +214,7 @@ class Shop:
 
 
 def built(warehouse: Path, raw: Path, settings: str | None = SETTINGS) -> Path:
-    green(build(warehouse, raw=raw, settings=settings, exclude=FEW_MODELS))
+    green(build(warehouse, raw=raw, settings=settings, exclude=ONLY_MODELS))
     record_verdict(warehouse, GREEN)
     return warehouse
 
@@ -495,7 +494,7 @@ def test_a_list_of_another_warehouse_stops_the_build(forgotten, tmp_path):
     after, _ = forgotten
     copy = after.copy_to(tmp_path)
     list_file(copy.warehouse).write_text('{"salt": "another"}\n')
-    stopped = build(copy.warehouse, raw=copy.raw, settings=SETTINGS, exclude=FEW_MODELS)
+    stopped = build(copy.warehouse, raw=copy.raw, settings=SETTINGS, exclude=ONLY_MODELS)
     assert stopped.returncode == 1
     assert "is not the list of this warehouse" in " ".join(stopped.output.split())
     with pytest.raises(UserError, match="their salts differ"):
@@ -697,7 +696,7 @@ run_dbt = build.run_dbt
 build.run_dbt = lambda p, s, v, select, exclude, full: run_dbt(p, s, v, select, EXCLUDE, full)
 from perennial.cli import main
 sys.exit(main(sys.argv[4:]))
-""".replace("EXCLUDE", repr(FEW_MODELS))
+""".replace("EXCLUDE", repr(ONLY_MODELS))
 
 
 def test_killed_anywhere_the_same_command_ends_well(shop, place):
@@ -760,7 +759,7 @@ def test_tables_of_others_are_left_and_named(tmp_path, capsys):
 
     def build_orders() -> Build:
         only = "+order_items +settings"
-        tables = build(warehouse, shop="tables", settings=settings, select=only, exclude=FEW_MODELS)
+        tables = build(warehouse, shop="tables", settings=settings, select=only, exclude=ONLY_MODELS)
         return green(tables)
 
     build_orders()

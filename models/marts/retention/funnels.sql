@@ -67,6 +67,9 @@ counted as (
         step,
         sum(n_reached) as n_reached
     from counted_together
+    {%- if segment_type != 'all' %}
+    where grain = 'month'
+    {%- endif %}
     group by all
     {{ 'union all' if not loop.last }}
     {%- endfor %}
@@ -88,7 +91,9 @@ timed as (
         percentile_cont(0.9) within group (order by hours_from_previous nulls last)
             as p90_hours_from_previous
     from entries
-    where step > 1
+    where
+        step > 1
+        {{ "and grain = 'month'" if segment_type != 'all' }}
     group by all
     {{ 'union all' if not loop.last }}
     {%- endfor %}

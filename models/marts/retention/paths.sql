@@ -1,7 +1,7 @@
 {#- How many steps the longest path has, and how many paths of each kind are told apart. -#}
 {%- set n = 5 -%}
 {%- set n_kept = 50 -%}
-with events as (
+with named as (
     select
         person_number,
         person_id,
@@ -15,6 +15,29 @@ with events as (
     where visit_number is not null
 ),
 
+-- Two digits for each kind of event: a path is a number whose last digits are the last steps.
+kinds as (
+    select
+        event,
+        row_number() over (order by event nulls last) as kind
+    from (select distinct event from named) as names
+),
+
+events as (
+    select
+        named.person_number,
+        named.person_id,
+        named.event_number,
+        named.session_id,
+        kinds.kind,
+        named.event = 'purchase' as is_purchase,
+        named.is_order,
+        named.occurred_at
+    from named
+    inner join kinds
+        on named.event = kinds.event
+),
+
 -- The same event several times in a row is one step, told when it last happened.
 session_runs as (
     select *
@@ -23,10 +46,11 @@ session_runs as (
             person_number,
             session_id,
             event_number,
-            event,
+            kind,
+            is_purchase,
             occurred_at,
             coalesce(
-                event <> lead(event) over (
+                kind <> lead(kind) over (
                     partition by session_id
                     order by event_number nulls last
                 ),
@@ -41,13 +65,14 @@ session_runs as (
 session_steps as (
     select
         person_number,
-        event as step_0,
+        kind as step_0,
+        is_purchase,
         occurred_at,
         {%- for i in range(1, n + 1) %}
-        lag(event, {{ i }}) over runs as step_{{ i }},
+        lag(kind, {{ i }}, 0) over runs as step_{{ i }},
         {%- endfor %}
         lead(event_number) over runs is null as is_last,
-        count_if(event = 'purchase') over runs as n_purchases
+        count_if(is_purchase) over runs as n_purchases
     from session_runs
     window runs as (
         partition by session_id
@@ -62,12 +87,12 @@ dormant_runs as (
         select
             events.person_number,
             events.event_number,
-            events.event,
+            events.kind,
             bool_or(not events.is_order) over (
                 partition by events.person_number
             ) as has_visits,
             coalesce(
-                events.event <> lead(events.event) over (
+                events.kind <> lead(events.kind) over (
                     partition by events.person_number
                     order by events.event_number nulls last
                 ),
@@ -86,9 +111,9 @@ dormant_runs as (
 dormant_steps as (
     select
         person_number,
-        event as step_1,
+        kind as step_0,
         {%- for i in range(1, n) %}
-        lag(event, {{ i }}) over runs as step_{{ i + 1 }},
+        lag(kind, {{ i }}, 0) over runs as step_{{ i }},
         {%- endfor %}
         lead(event_number) over runs is null as is_last
     from dormant_runs
@@ -101,22 +126,22 @@ dormant_steps as (
 ends as (
     select
         'purchase' as path_end,
-        {%- for i in range(1, n + 1) %}
-        step_{{ i }},
-        {%- endfor %}
-        person_number
+        person_number,
+        {%- for i in range(n) %}
+        {{ 100 ** i }} * step_{{ i + 1 }} {{ '+' if not loop.last }}
+        {%- endfor %} as path_number
     from session_steps
-    where step_0 = 'purchase'
+    where is_purchase
 
     union all
 
     -- A session that may still go on has not ended.
     select
         'exit' as path_end,
+        person_number,
         {%- for i in range(n) %}
-        step_{{ i }} as step_{{ i + 1 }},
-        {%- endfor %}
-        person_number
+        {{ 100 ** i }} * step_{{ i }} {{ '+' if not loop.last }}
+        {%- endfor %} as path_number
     from session_steps
     where
         is_last
@@ -129,10 +154,10 @@ ends as (
 
     select
         'dormancy' as path_end,
-        {%- for i in range(1, n + 1) %}
-        step_{{ i }},
-        {%- endfor %}
-        person_number
+        person_number,
+        {%- for i in range(n) %}
+        {{ 100 ** i }} * step_{{ i }} {{ '+' if not loop.last }}
+        {%- endfor %} as path_number
     from dormant_steps
     where is_last
 ),
@@ -141,31 +166,59 @@ ends as (
 alike as (
     select
         path_end,
+        path_number,
         person_number,
-        {%- for i in range(1, n + 1) %}
-        step_{{ i }},
-        {%- endfor %}
         count(*) as n_paths
     from ends
     group by all
 ),
 
-written as (
+shortened as (
     {%- for length in range(1, n + 1) %}
     select
         path_end,
         {{ length }} as n_steps,
-        concat_ws(
-            ' > ',
-            case when step_{{ length }} is null then '(start)' end
-            {%- for i in range(length, 0, -1) %},
-            step_{{ i }}
-            {%- endfor %}
-        ) as path,
+        path_number % {{ 100 ** length }} as path_number,
         person_number,
         n_paths
     from alike
     {{ 'union all' if not loop.last }}
+    {%- endfor %}
+),
+
+counted as (
+    select
+        path_end,
+        n_steps,
+        path_number,
+        sum(n_paths) as n_paths
+    from shortened
+    group by all
+),
+
+written as (
+    select
+        counted.path_end,
+        counted.n_steps,
+        counted.path_number,
+        concat_ws(
+            ' > ',
+            case
+                when counted.path_number < power(100, counted.n_steps - 1)
+                    then '(start)'
+            end,
+            {%- for i in range(n, 1, -1) %}
+            kinds_{{ i }}.event,
+            {%- endfor %}
+            kinds_1.event
+        ) as path,
+        counted.n_paths
+    from counted
+    left join kinds as kinds_1
+        on counted.path_number % 100 = kinds_1.kind
+    {%- for i in range(2, n + 1) %}
+    left join kinds as kinds_{{ i }}
+        on floor(counted.path_number / {{ 100 ** (i - 1) }}) % 100 = kinds_{{ i }}.kind
     {%- endfor %}
 ),
 
@@ -176,34 +229,25 @@ ranked as (
             partition by path_end, n_steps
             order by n_paths desc, path asc nulls last
         ) as path_rank
-    from (
-        select
-            path_end,
-            n_steps,
-            path,
-            sum(n_paths) as n_paths
-        from written
-        group by all
-    ) as counted
+    from written
 ),
 
 kept as (
     select
-        written.path_end,
-        written.n_steps,
+        ranked.path_end,
+        ranked.n_steps,
         case when ranked.path_rank <= {{ n_kept }} then ranked.path_rank end
             as path_rank,
-        case
-            when ranked.path_rank <= {{ n_kept }} then written.path else '(other)'
-        end as path,
-        sum(written.n_paths) as n_paths,
-        count(distinct written.person_number) as n_persons
-    from written
+        case when ranked.path_rank <= {{ n_kept }} then ranked.path else '(other)' end
+            as path,
+        sum(shortened.n_paths) as n_paths,
+        count(distinct shortened.person_number) as n_persons
+    from shortened
     inner join ranked
         on
-            written.path_end = ranked.path_end
-            and written.n_steps = ranked.n_steps
-            and written.path = ranked.path
+            shortened.path_end = ranked.path_end
+            and shortened.n_steps = ranked.n_steps
+            and shortened.path_number = ranked.path_number
     group by all
 )
 

@@ -1,7 +1,7 @@
 with definitions as (
     select
         *,
-        {{ perennial.retention_base() }} as base
+        {{ perennial.base_number() | indent(8) }} as base_number
     from {{ ref('retention_definitions') }}
 ),
 
@@ -51,7 +51,7 @@ cell_definitions as (
 -- The last day on which somebody can have joined decides when a cohort's cell is mature.
 cohorts as (
     select
-        starts.base,
+        starts.base_number,
         starts.cohort_start_on,
         case definitions.cohort_grain
             when 'day' then {{ perennial.add_days('starts.cohort_start_on', 1) }}
@@ -62,24 +62,24 @@ cohorts as (
         definitions.period_grain
     from (
         select distinct
-            base,
+            base_number,
             cohort_start_on
         from {{ ref('retention_starts') }}
     ) as starts
     inner join (
         select distinct
-            base,
+            base_number,
             clock,
             cohort_grain,
             period_grain
         from definitions
     ) as definitions
-        on starts.base = definitions.base
+        on starts.base_number = definitions.base_number
 ),
 
 cohort_ages as (
     select
-        cohorts.base,
+        cohorts.base_number,
         cohorts.cohort_start_on,
         case
             when cohorts.cohort_end_on > clock.as_of_on then 0
@@ -106,7 +106,7 @@ cohort_ages as (
 
 starts as (
     select
-        starts.base,
+        starts.base_number,
         starts.cohort_start_on,
         starts.n_periods_passed,
         segments.*
@@ -118,7 +118,7 @@ starts as (
 sizes as (
     {%- for segment_type, segment in perennial.segment_types() %}
     select
-        base,
+        base_number,
         cohort_start_on,
         n_periods_passed,
         '{{ segment_type }}' as segment_type,
@@ -126,7 +126,7 @@ sizes as (
         count(*) as n_customers
     from starts
     {%- if segment_type != 'all' %}
-    where base in (select base from definitions where has_segments)
+    where base_number in (select base_number from definitions where has_segments)
     {%- endif %}
     group by all
     {{ 'union all' if not loop.last }}
@@ -151,7 +151,7 @@ cells as (
     from sizes
     inner join cell_definitions as definitions
         on
-            sizes.base = definitions.base
+            sizes.base_number = definitions.base_number
             and (definitions.has_segments or sizes.segment_type = 'all')
     group by all
     having max(sizes.n_periods_passed) >= min(definitions.from_period)
@@ -165,9 +165,9 @@ returns as (
         lag(period_number) over starts as previous_period_number,
         lead(period_number) over starts as next_period_number
     from {{ ref('retention_returns') }}
-    where base in (select base from definitions where kind <> 'exact')
+    where base_number in (select base_number from definitions where kind <> 'exact')
     window starts as (
-        partition by base, customer_id, cohort_start_on
+        partition by base_number, customer_id, cohort_start_on
         order by period_number nulls last
     )
 ),
@@ -175,7 +175,7 @@ returns as (
 -- One row per start and cell in which it counts as retained.
 hits as (
     select
-        returns.base,
+        returns.base_number,
         returns.customer_id,
         returns.cohort_start_on,
         definitions.definition,
@@ -184,7 +184,7 @@ hits as (
     from {{ ref('retention_returns') }} as returns
     inner join cell_definitions as definitions
         on
-            returns.base = definitions.base
+            returns.base_number = definitions.base_number
             and returns.period_number = definitions.period_number
     where
         definitions.kind = 'exact'
@@ -194,7 +194,7 @@ hits as (
 
     -- Without a gap: as many returns as periods, the start's own included.
     select
-        returns.base,
+        returns.base_number,
         returns.customer_id,
         returns.cohort_start_on,
         definitions.definition,
@@ -203,7 +203,7 @@ hits as (
     from returns
     inner join cell_definitions as definitions
         on
-            returns.base = definitions.base
+            returns.base_number = definitions.base_number
             and returns.period_number = definitions.period_number
     where
         definitions.kind = 'streak'
@@ -214,7 +214,7 @@ hits as (
 
     -- The first return of each that falls into the bracket.
     select
-        returns.base,
+        returns.base_number,
         returns.customer_id,
         returns.cohort_start_on,
         definitions.definition,
@@ -223,7 +223,7 @@ hits as (
     from returns
     inner join cell_definitions as definitions
         on
-            returns.base = definitions.base
+            returns.base_number = definitions.base_number
             and returns.period_number >= definitions.from_period
             and returns.period_number <= definitions.to_period
     where
@@ -235,7 +235,7 @@ hits as (
 
     -- The last return of each before the horizon: it is on or after all periods up to it.
     select
-        returns.base,
+        returns.base_number,
         returns.customer_id,
         returns.cohort_start_on,
         definitions.definition,
@@ -244,7 +244,7 @@ hits as (
     from returns
     inner join cell_definitions as definitions
         on
-            returns.base = definitions.base
+            returns.base_number = definitions.base_number
             and returns.period_number >= definitions.from_period
     where
         definitions.kind = 'unbounded'
@@ -309,7 +309,7 @@ counted as (
             and cells.period_number = definitions.period_number
     inner join cohort_ages as ages
         on
-            definitions.base = ages.base
+            definitions.base_number = ages.base_number
             and cells.cohort_start_on = ages.cohort_start_on
     left join retained_counts as retained
         on

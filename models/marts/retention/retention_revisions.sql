@@ -13,7 +13,7 @@
 with definitions as (
     select
         definition as metric,
-        {{ perennial.retention_base() }} as base,
+        {{ perennial.base_number() | indent(8) }} as base_number,
         start_event <> 'order' or return_event <> 'order' as has_events,
         concat_ws(
             ', ',
@@ -174,7 +174,7 @@ members as (
         starts.customer_id
     from {{ ref('retention_starts') }} as starts
     inner join definitions
-        on starts.base = definitions.base
+        on starts.base_number = definitions.base_number
     union
     select
         'cohort_revenue_months' as metric,
