@@ -759,7 +759,9 @@ def test_tables_of_others_are_left_and_named(tmp_path, capsys):
 
     def build_orders() -> Build:
         only = "+order_items +settings"
-        tables = build(warehouse, shop="tables", settings=settings, select=only, exclude=ONLY_MODELS)
+        tables = build(
+            warehouse, shop="tables", settings=settings, select=only, exclude=ONLY_MODELS
+        )
         return green(tables)
 
     build_orders()

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import datetime as dt
 
+import duckdb
+import jinja2
 import numpy as np
 import pytest
-from conftest import ITEMS, ONLY_MODELS, ORDERS, build, green, write_shop
+from conftest import ITEMS, ONLY_MODELS, ORDERS, PROJECT, build, green, write_shop
 from independent import wilson
 from independent_retention import KEYS
 from independent_shops import MODELS, compare, shop_of
@@ -144,3 +146,37 @@ def test_the_intervals_hold_what_they_promise():
     assert abs(coverage.mean() - 0.95) < 0.002
     assert abs(coverage - 0.95).max() < 0.04
     assert (abs(coverage - 0.95) <= 0.02).mean() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("definition", "brackets", "wrong"),
+    [
+        (("exact", 12, None), [], None),
+        (("exact", None, None), [], "n_periods is missing"),
+        (("streak", -1, None), [], "n_periods is missing"),
+        (("unbounded", 12, None), [], None),
+        (("unbounded", 12, 12), [], None),
+        (("unbounded", 12, 11), [], "horizon lies before"),
+        (("exact", 12, 12), [], "a horizon belongs to unbounded"),
+        (("bracket", None, None), [(1, 7), (8, 30)], None),
+        (("bracket", None, None), [], "no bracket of it"),
+        (("bracket", None, None), [(7, 1)], "ends before it begins"),
+        (("exact", 12, None), [(1, 7)], "its kind is not bracket"),
+    ],
+)
+def test_what_is_wrong_with_a_definition_is_found(definition, brackets, wrong):
+    file = "definitions_of_retention_can_be_counted.sql"
+    text = (PROJECT / "tests" / "marts" / "retention" / file).read_text("utf-8")
+    sql = jinja2.Template(text).render(ref=lambda name: name)
+    with duckdb.connect() as connection:
+        connection.execute(
+            "create table retention_definitions (definition varchar, kind varchar, "
+            "n_periods integer, horizon integer);"
+            "create table retention_brackets (definition varchar, from_period integer, "
+            "to_period integer)"
+        )
+        connection.execute("insert into retention_definitions values ('d', ?, ?, ?)", definition)
+        for bracket in brackets:
+            connection.execute("insert into retention_brackets values ('d', ?, ?)", bracket)
+        found = [text for _, text in connection.execute(sql).fetchall()]
+    assert found == [] if wrong is None else [wrong in text for text in found] == [True]
