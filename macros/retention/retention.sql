@@ -23,6 +23,26 @@ Arguments:
 {%- endmacro %}
 
 
+{#-
+How many periods have wholly passed by as_of since a start, its own included. Of rolling ones, how
+many whole windows.
+
+Arguments:
+  starts   alias of rows with started_at and start_index
+  todays   alias of the row with clock, period_grain, today_index and as_of
+-#}
+{% macro periods_passed(starts, todays) -%}
+    case
+        when {{ todays }}.clock = 'calendar'
+            then {{ todays }}.today_index - {{ starts }}.start_index
+        else cast(floor(
+            {{ perennial.seconds_between(starts ~ '.started_at', todays ~ '.as_of') }}
+            / {{ perennial.period_seconds(todays ~ '.period_grain') }}
+        ) as bigint)
+    end
+{%- endmacro %}
+
+
 {#- The ways in which retention is segmented: the name of each, and the column of `customer_segments`. -#}
 {% macro segment_types() %}
     {% do return([

@@ -1,33 +1,35 @@
--- In which periods after a start somebody came back, as far as any definition asks: most of
--- them look at a few weeks of many years.
-with definitions as (
-    select
-        *,
-        {{ perennial.base_number() | indent(8) }} as base_number
-    from {{ ref('retention_definitions') }}
+{%- call perennial.touched() %}
+    -- Which keys to do again.
+    {{ perennial.changes('activity_days', 'customer_id') }}
+    union
+    {{ perennial.changes('retention_starts', 'customer_id') }}
+    -- A definition asks for something else: everyone.
+    union
+    select days.customer_id
+    from {{ ref('activity_days') }} as days
+    where exists (
+        {{ perennial.changes('retention_bases', 'base_number') }}
+    )
+    -- A day that the calendar did not have.
+    union
+    select days.customer_id
+    from {{ ref('activity_days') }} as days
+    where days.occurred_on in (
+        select cast(split_part(changed.grain_and_day, ' ', 2) as date)
+        from ({{ perennial.changes('calendar', 'grain_and_day') }}) as changed
+    )
+{%- endcall %}
+-- In which periods after a start somebody came back, as far as any definition asks.
+with starts as (
+    select *
+    from {{ ref('retention_starts') }}
+    {{ perennial.touched_only('customer_id') }}
 ),
 
-bases as (
-    select
-        definitions.base_number,
-        definitions.return_event,
-        definitions.clock,
-        definitions.period_grain,
-        case
-            when bool_or(definitions.kind = 'unbounded' and definitions.horizon is null)
-                then null
-            else max(
-                greatest(
-                    coalesce(definitions.n_periods, 0),
-                    coalesce(definitions.horizon, 0),
-                    coalesce(brackets.to_period, 0)
-                )
-            )
-        end as last_period
-    from definitions
-    left join {{ ref('retention_brackets') }} as brackets
-        on definitions.definition = brackets.definition
-    group by all
+active_days as (
+    select *
+    from {{ ref('activity_days') }}
+    {{ perennial.touched_only('customer_id') }}
 ),
 
 -- Once for all starts: whoever did it in a period after a start did it last after it, too.
@@ -38,14 +40,14 @@ active_periods as (
         calendar.grain,
         calendar.period_index,
         max(days.last_at) as last_at
-    from {{ ref('activity_days') }} as days
+    from active_days as days
     inner join {{ ref('calendar') }} as calendar
         on days.occurred_on = calendar.day_on
     inner join (
         select distinct
             return_event,
             period_grain
-        from bases
+        from {{ ref('retention_bases') }}
         where clock = 'calendar'
     ) as wanted
         on
@@ -59,10 +61,11 @@ calendar_returns as (
         starts.base_number,
         starts.customer_id,
         starts.cohort_start_on,
-        starts.n_periods_passed,
+        starts.started_at,
+        starts.start_index,
         periods.period_index - starts.start_index as period_number
-    from {{ ref('retention_starts') }} as starts
-    inner join bases
+    from starts
+    inner join {{ ref('retention_bases') }} as bases
         on starts.base_number = bases.base_number
     inner join active_periods as periods
         on
@@ -82,7 +85,7 @@ moments as (
         customer_id,
         activity,
         {{ moment }} as occurred_at
-    from {{ ref('activity_days') }}
+    from active_days
     {{ 'union' if not loop.last }}
     {%- endfor %}
 ),
@@ -92,13 +95,14 @@ rolling_returns as (
         starts.base_number,
         starts.customer_id,
         starts.cohort_start_on,
-        starts.n_periods_passed,
+        starts.started_at,
+        starts.start_index,
         cast(floor(
             {{ perennial.seconds_between('starts.started_at', 'moments.occurred_at') }}
             / {{ perennial.period_seconds('bases.period_grain') }}
         ) as bigint) as period_number
-    from {{ ref('retention_starts') }} as starts
-    inner join bases
+    from starts
+    inner join {{ ref('retention_bases') }} as bases
         on starts.base_number = bases.base_number
     inner join moments
         on
@@ -111,8 +115,19 @@ rolling_returns as (
             {{ perennial.seconds_between('starts.started_at', 'moments.occurred_at') }}
             / {{ perennial.period_seconds('bases.period_grain') }}
         ) <= coalesce(bases.last_period, 1000000)
+),
+
+returns as (
+    select * from calendar_returns
+    union all
+    select * from rolling_returns
 )
 
-select * from calendar_returns
-union all
-select * from rolling_returns
+select
+    cast(base_number as bigint) as base_number,
+    cast(customer_id as string) as customer_id,
+    cast(cohort_start_on as date) as cohort_start_on,
+    cast(started_at as timestamp) as started_at,
+    cast(start_index as bigint) as start_index,
+    cast(period_number as bigint) as period_number
+from returns

@@ -1,13 +1,26 @@
--- Definitions that differ only in what they make of the returns share their starts.
-with bases as (
-    select distinct
-        {{ perennial.base_number() | indent(8) }} as base_number,
-        starts,
-        start_event,
-        clock,
-        cohort_grain,
-        period_grain
-    from {{ ref('retention_definitions') }}
+{%- call perennial.touched() %}
+    -- Which keys to do again.
+    {{ perennial.changes('activity_days', 'customer_id') }}
+    -- A definition asks for something else: everyone.
+    union
+    select days.customer_id
+    from {{ ref('activity_days') }} as days
+    where exists (
+        {{ perennial.changes('retention_bases', 'base_number') }}
+    )
+    -- A day that the calendar did not have.
+    union
+    select days.customer_id
+    from {{ ref('activity_days') }} as days
+    where days.occurred_on in (
+        select cast(split_part(changed.grain_and_day, ' ', 2) as date)
+        from ({{ perennial.changes('calendar', 'grain_and_day') }}) as changed
+    )
+{%- endcall %}
+with active_days as (
+    select *
+    from {{ ref('activity_days') }}
+    {{ perennial.touched_only('customer_id') }}
 ),
 
 firsts as (
@@ -16,7 +29,7 @@ firsts as (
         activity,
         min(first_at) as started_at,
         min(occurred_on) as started_on
-    from {{ ref('activity_days') }}
+    from active_days
     group by all
 ),
 
@@ -29,14 +42,14 @@ by_period as (
         calendar.period_start_on,
         min(days.first_at) as started_at,
         min(days.occurred_on) as started_on
-    from {{ ref('activity_days') }} as days
+    from active_days as days
     inner join {{ ref('calendar') }} as calendar
         on days.occurred_on = calendar.day_on
     inner join (
         select distinct
             start_event,
             cohort_grain
-        from bases
+        from {{ ref('retention_bases') }}
         where starts = 'each'
     ) as wanted
         on
@@ -51,7 +64,7 @@ starts as (
         firsts.customer_id,
         firsts.started_at,
         firsts.started_on
-    from bases
+    from {{ ref('retention_bases') }} as bases
     inner join firsts
         on bases.start_event = firsts.activity
     where bases.starts = 'first'
@@ -63,7 +76,7 @@ starts as (
         by_period.customer_id,
         by_period.started_at,
         by_period.started_on
-    from bases
+    from {{ ref('retention_bases') }} as bases
     inner join by_period
         on
             bases.start_event = by_period.activity
@@ -76,21 +89,8 @@ select
     cast(starts.customer_id as string) as customer_id,
     cast(cohorts.period_start_on as date) as cohort_start_on,
     cast(starts.started_at as timestamp) as started_at,
-    cast(periods.period_index as bigint) as start_index,
-    -- How many of the periods after the start, and the start's own, have wholly passed.
-    cast(
-        case
-            when starts.clock = 'calendar'
-                then today.period_index - periods.period_index
-            else floor(
-                {{ perennial.seconds_between('starts.started_at', 'clock.as_of') }}
-                / {{ perennial.period_seconds('starts.period_grain') }}
-            )
-        end
-        as bigint
-    ) as n_periods_passed
+    cast(periods.period_index as bigint) as start_index
 from starts
-cross join {{ ref('clock') }} as clock
 inner join {{ ref('calendar') }} as cohorts
     on
         starts.cohort_grain = cohorts.grain
@@ -99,7 +99,3 @@ inner join {{ ref('calendar') }} as periods
     on
         starts.period_grain = periods.grain
         and starts.started_on = periods.day_on
-inner join {{ ref('calendar') }} as today
-    on
-        starts.period_grain = today.grain
-        and clock.as_of_on = today.day_on

@@ -104,13 +104,32 @@ cohort_ages as (
             and {{ perennial.add_days('cohorts.cohort_end_on', -1) }} = last_days.day_on
 ),
 
+-- By which a start or a return says how many periods have passed since the start.
+todays as (
+    select
+        bases.base_number,
+        bases.clock,
+        bases.period_grain,
+        today.period_index as today_index,
+        clock.as_of
+    from {{ ref('retention_bases') }} as bases
+    cross join {{ ref('clock') }} as clock
+    inner join {{ ref('calendar') }} as today
+        on
+            bases.period_grain = today.grain
+            and clock.as_of_on = today.day_on
+),
+
 starts as (
     select
         starts.base_number,
         starts.cohort_start_on,
-        starts.n_periods_passed,
+        {{ perennial.periods_passed('starts', 'todays') | indent(8) }}
+            as n_periods_passed,
         segments.*
     from {{ ref('retention_starts') }} as starts
+    inner join todays
+        on starts.base_number = todays.base_number
     inner join {{ ref('customer_segments') }} as segments
         on starts.customer_id = segments.customer_id
 ),
@@ -157,14 +176,27 @@ cells as (
     having max(sizes.n_periods_passed) >= min(definitions.from_period)
 ),
 
--- What is exact needs no window.
 returns as (
+    select
+        returns.base_number,
+        returns.customer_id,
+        returns.cohort_start_on,
+        returns.period_number,
+        {{ perennial.periods_passed('returns', 'todays') | indent(8) }}
+            as n_periods_passed
+    from {{ ref('retention_returns') }} as returns
+    inner join todays
+        on returns.base_number = todays.base_number
+),
+
+-- What is exact needs no window.
+returns_in_order as (
     select
         *,
         row_number() over starts as n_returns,
         lag(period_number) over starts as previous_period_number,
         lead(period_number) over starts as next_period_number
-    from {{ ref('retention_returns') }}
+    from returns
     where base_number in (select base_number from definitions where kind <> 'exact')
     window starts as (
         partition by base_number, customer_id, cohort_start_on
@@ -181,7 +213,7 @@ hits as (
         definitions.definition,
         definitions.period_number,
         definitions.has_segments
-    from {{ ref('retention_returns') }} as returns
+    from returns
     inner join cell_definitions as definitions
         on
             returns.base_number = definitions.base_number
@@ -200,7 +232,7 @@ hits as (
         definitions.definition,
         definitions.period_number,
         definitions.has_segments
-    from returns
+    from returns_in_order as returns
     inner join cell_definitions as definitions
         on
             returns.base_number = definitions.base_number
@@ -220,7 +252,7 @@ hits as (
         definitions.definition,
         definitions.period_number,
         definitions.has_segments
-    from returns
+    from returns_in_order as returns
     inner join cell_definitions as definitions
         on
             returns.base_number = definitions.base_number
@@ -241,7 +273,7 @@ hits as (
         definitions.definition,
         definitions.period_number,
         definitions.has_segments
-    from returns
+    from returns_in_order as returns
     inner join cell_definitions as definitions
         on
             returns.base_number = definitions.base_number
