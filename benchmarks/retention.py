@@ -1,7 +1,7 @@
 """What retention costs: every model of it in a build, and every definition of it alone.
 
 A clean shop is simulated and its warehouse built from nothing. Then, in a copy of it, the seed of
-definitions is cut down to one of them at a time and the three models that follow it are made
+definitions is cut down to one of them at a time and the models that follow it are made
 again, by the very SQL of the build. Beside it, what reading the spine takes: one pass over
 `activity_days` that groups it by customer. Prints tables of markdown; --markdown keeps them.
 """
@@ -26,7 +26,7 @@ from tables import check_page, markdown_table, replace_section
 
 from perennial.errors import UserError
 
-CHAIN = ("retention_starts", "retention_returns", "retention")
+CHAIN = ("retention_bases", "retention_starts", "retention_returns", "retention")
 """What is made of the definitions, in its order."""
 SPINE = """
     create or replace temp table read_spine as
