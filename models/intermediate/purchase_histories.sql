@@ -1,0 +1,133 @@
+{%- set holdout_days = perennial.setting('churn_horizon_days') %}
+-- Customers as they were known at the end of two days: today's, and one so long ago that what
+-- was expected then can be held against what came.
+with cuts as (
+    select
+        'today' as cut,
+        as_of_on as cut_on
+    from {{ ref('clock') }}
+
+    union all
+
+    select
+        'holdout' as cut,
+        {{ perennial.add_days('as_of_on', -holdout_days) }} as cut_on
+    from {{ ref('clock') }}
+),
+
+moments as (
+    select
+        cut,
+        cut_on,
+        {{ perennial.start_of_day_utc(perennial.add_days('cut_on', 1)) }} as cut_at
+    from cuts
+),
+
+-- What came in after the cut of the time before it was no history then, and is no outcome.
+-- Several orders of one day are one purchase, as in the papers that the models are from.
+purchase_days as (
+    select
+        moments.cut,
+        moments.cut_on,
+        orders.customer_id,
+        orders.ordered_on,
+        orders.ordered_on <= moments.cut_on as is_history,
+        {{ perennial.complete_sum('orders.net_amount') }} as net_amount
+    from {{ ref('orders') }} as orders
+    cross join moments
+    where
+        orders.customer_id is not null
+        and not orders.is_cancelled
+        and (orders.ordered_on > moments.cut_on or orders.known_at < moments.cut_at)
+    group by all
+),
+
+purchases as (
+    select
+        cut,
+        cut_on,
+        customer_id,
+        min(ordered_on) as first_purchase_on,
+        max(ordered_on) filter (where is_history) as last_purchase_on,
+        count_if(is_history) as n_purchases,
+        count_if(not is_history) as n_later_purchases,
+        count(net_amount) filter (where is_history) as n_known_amounts,
+        count(net_amount) filter (where not is_history) as n_known_later_amounts,
+        coalesce(sum(net_amount) filter (where is_history), 0) as net_amount,
+        coalesce(sum(net_amount) filter (where not is_history), 0) as later_net_amount
+    from purchase_days
+    group by all
+    having count_if(is_history) > 0
+),
+
+refunds as (
+    select
+        moments.cut,
+        refunds.customer_id,
+        sum(refunds.amount) filter (where refunds.refunded_on <= moments.cut_on)
+            as refund_amount,
+        sum(refunds.amount) filter (where refunds.refunded_on > moments.cut_on)
+            as later_refund_amount,
+        count_if(refunds.amount is null) as n_unknown_amounts
+    from {{ ref('refunds') }} as refunds
+    cross join moments
+    where
+        refunds.customer_id is not null
+        and not refunds.is_order_cancelled
+        and (
+            refunds.refunded_on > moments.cut_on
+            or refunds.known_at < moments.cut_at
+        )
+    group by all
+)
+
+select
+    cast(purchases.cut as string) as cut,
+    cast(purchases.customer_id as string) as customer_id,
+    cast(purchases.cut_on as date) as cut_on,
+    cast(coalesce(customers.channel, '(unknown)') as string) as channel,
+    cast(purchases.first_purchase_on as date) as first_purchase_on,
+    cast(purchases.last_purchase_on as date) as last_purchase_on,
+    cast(purchases.n_purchases - 1 as bigint) as n_repeats,
+    cast(purchases.last_purchase_on - purchases.first_purchase_on as integer)
+        as last_days,
+    cast(purchases.cut_on - purchases.first_purchase_on as integer) as age_days,
+    -- Who gave more back than was bought in the end spends nothing.
+    cast(
+        case
+            when
+                purchases.n_known_amounts = purchases.n_purchases
+                and coalesce(refunds.n_unknown_amounts, 0) = 0
+                then greatest(
+                    0,
+                    cast(
+                        purchases.net_amount - coalesce(refunds.refund_amount, 0)
+                        as double
+                    ) / purchases.n_purchases
+                )
+        end
+        as double
+    ) as mean_amount,
+    cast(
+        case when purchases.cut = 'holdout' then purchases.n_later_purchases end
+        as bigint
+    ) as n_later_purchases,
+    cast(
+        case
+            when
+                purchases.cut = 'holdout'
+                and purchases.n_known_later_amounts = purchases.n_later_purchases
+                and coalesce(refunds.n_unknown_amounts, 0) = 0
+                then
+                    purchases.later_net_amount
+                    - coalesce(refunds.later_refund_amount, 0)
+        end
+        as decimal(18, 2)
+    ) as later_amount
+from purchases
+inner join {{ ref('customers') }} as customers
+    on purchases.customer_id = customers.customer_id
+left join refunds
+    on
+        purchases.cut = refunds.cut
+        and purchases.customer_id = refunds.customer_id

@@ -1,0 +1,1 @@
+"""Customer lifetime value: how often customers will buy, for how much, and how sure that is."""

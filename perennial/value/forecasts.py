@@ -1,0 +1,306 @@
+"""Fit the models of purchases and amounts to a shop, choose one, and forecast each customer."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from perennial.value.purchases import (
+    MODELS,
+    Histories,
+    PurchaseModel,
+    State,
+    fit_purchases,
+)
+from perennial.value.spend import SpendModel, fit_spend, value_quantile
+
+# With less than this the parameters are noise: the models abstain, and say why.
+MIN_CUSTOMERS = 200
+MIN_REPEAT_CUSTOMERS = 50
+
+# A channel with fewer repeat customers is one of the others.
+OTHER = "(other)"
+BY_CHANNEL = "_by_channel"
+CANDIDATES = tuple(name + suffix for name in MODELS for suffix in ("", BY_CHANNEL))
+
+HORIZONS = (30, 90, 365)
+# The interval holds the outcome with 80 % at least: a tenth lies below and a tenth above.
+TAIL = 0.1
+
+MODELS_SCHEMA = {
+    "cut": pl.String,
+    "model_name": pl.String,
+    "status": pl.String,
+    "is_chosen": pl.Boolean,
+    "n_customers": pl.Int64,
+    "n_repeat_customers": pl.Int64,
+    "r": pl.Float64,
+    "alpha_days": pl.Float64,
+    "a": pl.Float64,
+    "b": pl.Float64,
+    "channels": pl.List(
+        pl.Struct({"channel": pl.String, "rate_effect": pl.Float64, "leaving_effect": pl.Float64})
+    ),
+    "log_likelihood": pl.Float64,
+    "bic": pl.Float64,
+    "holdout_log_score": pl.Float64,
+    "spend_status": pl.String,
+    "p": pl.Float64,
+    "q": pl.Float64,
+    "v": pl.Float64,
+}
+
+FORECASTS_SCHEMA = {
+    "cut": pl.String,
+    "customer_id": pl.String,
+    "horizon_days": pl.Int64,
+    "model_name": pl.String,
+    "expected_purchases": pl.Float64,
+    "purchases_low": pl.Int64,
+    "purchases_high": pl.Int64,
+    "expected_amount_per_purchase": pl.Float64,
+    "expected_amount": pl.Float64,
+    "amount_low": pl.Float64,
+    "amount_high": pl.Float64,
+    "median_wait_days": pl.Float64,
+}
+
+
+def fit_models(statistics: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFrame:
+    """Fit every candidate to the customers as they are and as they were.
+
+    Chosen is the candidate that, fitted to what was known at the beginning of the holdout, gave
+    the purchases that came in it the highest probability. Where nothing could be held out it is
+    the one with the lowest BIC.
+
+    Args:
+        statistics: rows of `purchase_statistics`.
+        histories: rows of `purchase_histories`.
+
+    Returns:
+        One row per cut and candidate with the columns of MODELS_SCHEMA. With too little data the
+        status is 'abstained: ' and the reason, and there are no parameters. No row for a shop
+        without customers.
+    """
+    rows = []
+    for cut in ("holdout", "today"):
+        known = statistics.filter(pl.col("cut") == cut).sort(pl.all())
+        customers = histories.filter(pl.col("cut") == cut).sort("customer_id")
+        if known.height:
+            spend = _fitted_spend(customers)
+            rows += [_fitted(name, cut, known) | spend for name in CANDIDATES]
+            if cut == "holdout":
+                for row in rows:
+                    row["holdout_log_score"] = _log_score(row, customers, _holdout_days(histories))
+    today = [row for row in rows if row["cut"] == "today" and row["status"] == "fitted"]
+    if today:
+        scores = {
+            row["model_name"]: row.get("holdout_log_score")
+            for row in rows
+            if row["cut"] == "holdout"
+        }
+        judged = [row for row in today if scores.get(row["model_name"]) is not None]
+        # Names of simpler models come first, and stay where both are as good.
+        best = (
+            max(judged, key=lambda row: round(scores[row["model_name"]], 9))
+            if judged
+            else min(today, key=lambda row: round(row["bic"], 6))
+        )
+        for row in rows:
+            row["is_chosen"] = row["model_name"] == best["model_name"] and row["status"] == "fitted"
+    return pl.DataFrame(rows, schema=MODELS_SCHEMA)
+
+
+def forecast(histories: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
+    """Return what each customer is expected to buy and to spend, by the chosen model.
+
+    Args:
+        histories: rows of `purchase_histories`, in any order.
+        models: what fit_models returned. Forecasts of the cut 'holdout' reach until today.
+
+    Returns:
+        One row per cut, customer and horizon with the columns of FORECASTS_SCHEMA, sorted by
+        these; empty where the models abstained. Amounts are null where those of the shop are
+        too few or all the same.
+    """
+    parts = [pl.DataFrame(schema=FORECASTS_SCHEMA)]
+    for row in models.filter("is_chosen").sort("cut").iter_rows(named=True):
+        customers = histories.filter(pl.col("cut") == row["cut"]).sort("customer_id")
+        horizons = (_holdout_days(histories),) if row["cut"] == "holdout" else HORIZONS
+        parts += [_forecasts(row, customers, days) for days in horizons]
+    return pl.concat(parts).sort("cut", "customer_id", "horizon_days")
+
+
+def _holdout_days(histories: pl.DataFrame) -> int:
+    """Return how long ago the cut 'holdout' is."""
+    cuts = dict(histories.select("cut", "cut_on").unique().iter_rows())
+    return (cuts["today"] - cuts["holdout"]).days
+
+
+def _fitted(name: str, cut: str, known: pl.DataFrame) -> dict:
+    """Return a row of MODELS_SCHEMA for a candidate, without amounts."""
+    n_customers = int(known["n_customers"].sum())
+    n_repeat = int(known.filter(pl.col("n_repeats") > 0)["n_customers"].sum())
+    row = {
+        "cut": cut,
+        "model_name": name,
+        "is_chosen": False,
+        "n_customers": n_customers,
+        "n_repeat_customers": n_repeat,
+        "channels": [],
+    }
+    if n_customers < MIN_CUSTOMERS or n_repeat < MIN_REPEAT_CUSTOMERS:
+        why = (
+            f"{n_customers} customers, {n_repeat} of them with a repeat purchase; "
+            f"needed are {MIN_CUSTOMERS} and {MIN_REPEAT_CUSTOMERS}"
+        )
+        return row | {"status": f"abstained: {why}"}
+    groups = _channel_groups(known) if name.endswith(BY_CHANNEL) else [OTHER]
+    if name.endswith(BY_CHANNEL) and len(groups) == 1:
+        return row | {"status": "abstained: there is one channel with enough repeat customers"}
+    try:
+        model = fit_purchases(
+            name.removesuffix(BY_CHANNEL), _as_histories(known, groups), len(groups)
+        )
+    except ValueError as error:
+        return row | {"status": f"abstained: {error}"}
+    effects = zip(groups, model.rate_effects, model.leaving_effects, strict=True)
+    return row | {
+        "status": "fitted",
+        "r": model.r,
+        "alpha_days": model.alpha,
+        "a": model.a,
+        "b": model.b,
+        "channels": [
+            {"channel": channel, "rate_effect": rate, "leaving_effect": leaving}
+            for channel, rate, leaving in effects
+        ],
+        "log_likelihood": model.log_likelihood,
+        "bic": float(model.bic),
+    }
+
+
+def _channel_groups(known: pl.DataFrame) -> list[str]:
+    """Return the channels that have effects of their own, the one of most customers first."""
+    sizes = (
+        known.group_by("channel")
+        .agg(
+            n=pl.col("n_customers").sum(),
+            n_repeat=pl.col("n_customers").filter(pl.col("n_repeats") > 0).sum(),
+        )
+        .with_columns(
+            channel=pl.when(pl.col("n_repeat") >= MIN_REPEAT_CUSTOMERS)
+            .then("channel")
+            .otherwise(pl.lit(OTHER))
+        )
+        .group_by("channel")
+        .agg(pl.col("n").sum())
+        .sort(["n", "channel"], descending=[True, False])
+    )
+    return sizes["channel"].to_list()
+
+
+def _as_histories(rows: pl.DataFrame, groups: list[str]) -> Histories:
+    """Return the histories of rows with n_repeats, last_days, age_days and channel.
+
+    A channel that is none of the groups has the effects of the others, if those are a group,
+    else none.
+    """
+    rest = groups.index(OTHER) if OTHER in groups else 0
+    numbers = {channel: number for number, channel in enumerate(groups)}
+    group = rows["channel"].replace_strict(numbers, default=rest, return_dtype=pl.Int64)
+    customers = rows["n_customers"].to_numpy() if "n_customers" in rows.columns else None
+    return Histories.of(
+        *(rows[name].to_numpy() for name in ("n_repeats", "last_days", "age_days")),
+        customers,
+        group.to_numpy(),
+    )
+
+
+def _fitted_spend(customers: pl.DataFrame) -> dict:
+    """Return the columns of MODELS_SCHEMA that are about amounts."""
+    spent = customers.filter(pl.col("mean_amount").is_finite() & (pl.col("mean_amount") > 0))
+    if spent.height < MIN_CUSTOMERS:
+        why = f"{spent.height} customers with a known amount; needed are {MIN_CUSTOMERS}"
+        return {"spend_status": f"abstained: {why}"}
+    try:
+        model = fit_spend(1 + spent["n_repeats"].to_numpy(), spent["mean_amount"].to_numpy())
+    except ValueError as error:
+        return {"spend_status": f"abstained: {error}"}
+    return {"spend_status": "fitted", "p": model.p, "q": model.q, "v": model.v}
+
+
+def _purchase_model(row: dict) -> tuple[PurchaseModel, list[str]]:
+    """Return the model that a row of MODELS_SCHEMA tells of, and its groups."""
+    channels = row["channels"]
+    model = PurchaseModel(
+        row["model_name"].removesuffix(BY_CHANNEL),
+        *(row[name] for name in ("r", "alpha_days", "a", "b")),
+        tuple(channel["rate_effect"] for channel in channels),
+        tuple(channel["leaving_effect"] for channel in channels),
+    )
+    return model, [channel["channel"] for channel in channels]
+
+
+def _state(row: dict, customers: pl.DataFrame) -> tuple[State, np.ndarray]:
+    """Return what a model knows of the distinct histories, and which is each customer's."""
+    model, groups = _purchase_model(row)
+    columns = ["channel", "n_repeats", "last_days", "age_days"]
+    distinct = customers.select(columns).unique().sort(columns).with_row_index("place")
+    places = customers.select(columns).join(
+        distinct, on=columns, how="left", maintain_order="left"
+    )["place"]
+    return model.state(_as_histories(distinct, groups)), places.to_numpy()
+
+
+def _log_score(row: dict, customers: pl.DataFrame, days: int) -> float | None:
+    """Return the mean logarithm of the probability that a model gave to what came."""
+    if row["status"] != "fitted":
+        return None
+    state, places = _state(row, customers)
+    came = customers["n_later_purchases"].to_numpy()
+    scores = np.empty(len(came))
+    for n in np.unique(came):
+        rows = np.flatnonzero(came == n)
+        some = state.rows(places[rows])
+        at_least = some.more_than(n - 1, days) if n else 1.0
+        scores[rows] = np.log(np.maximum(at_least - some.more_than(n, days), 1e-15))
+    return float(scores.mean())
+
+
+def _forecasts(row: dict, customers: pl.DataFrame, days: int) -> pl.DataFrame:
+    """Return rows of FORECASTS_SCHEMA for one horizon."""
+    state, places = _state(row, customers)
+    wait = state.median_wait()[places]
+    purchases = {
+        "expected_purchases": state.expected_purchases(days)[places],
+        "purchases_low": state.purchases_quantile(TAIL, days)[places],
+        "purchases_high": state.purchases_quantile(1 - TAIL, days)[places],
+        "median_wait_days": np.where(np.isfinite(wait), wait, np.nan),
+    }
+    found = customers.select("cut", "customer_id").with_columns(
+        horizon_days=pl.lit(days),
+        model_name=pl.lit(row["model_name"]),
+        **{name: pl.Series(values) for name, values in purchases.items()},
+    )
+    amounts = dict.fromkeys(
+        ("expected_amount_per_purchase", "expected_amount", "amount_low", "amount_high")
+    )
+    if row["spend_status"] == "fitted":
+        spend = SpendModel(row["p"], row["q"], row["v"])
+        mean = customers["mean_amount"].fill_null(np.nan).to_numpy()
+        is_known = np.isfinite(mean)
+        n = np.where(is_known, 1 + customers["n_repeats"].to_numpy(), 0)
+        mean = np.where(is_known, mean, 0.0)
+        each = spend.expected_amount(n, mean)
+        own = state.rows(places)
+        amounts = {
+            "expected_amount_per_purchase": each,
+            "expected_amount": each * purchases["expected_purchases"],
+            "amount_low": value_quantile(TAIL, days, own, spend, n, mean),
+            "amount_high": value_quantile(1 - TAIL, days, own, spend, n, mean),
+        }
+    return found.with_columns(
+        pl.lit(None, pl.Float64).alias(name) if values is None else pl.Series(name, values)
+        for name, values in amounts.items()
+    ).select(pl.col(name).cast(kind) for name, kind in FORECASTS_SCHEMA.items())
