@@ -379,6 +379,37 @@ def churn_calibration(deciles: pl.DataFrame) -> Spec:
     return _finish(alt.layer(diagonal, intervals, points, names), 300)
 
 
+def value_by_cohort(cohorts: pl.DataFrame) -> Spec:
+    """Two bars per cohort: what was expected of it and what came."""
+    bars = cohorts.select(
+        pl.col("group_value").str.slice(0, 7).alias("cohort"), "n_customers", "expected", "came"
+    ).unpivot(
+        ["came", "expected"],
+        index=["cohort", "n_customers"],
+        variable_name="of",
+        value_name="amount",
+    )
+    base = alt.Chart(bars).encode(
+        x=alt.X(
+            "cohort:O",
+            title="Month of the first order",
+            axis=alt.Axis(labelAngle=-40, labelColor="var(--ink)"),
+            scale=alt.Scale(paddingInner=0.3, paddingOuter=0.1),
+        ),
+        xOffset=alt.XOffset("of:N", sort=["came", "expected"], scale=alt.Scale(paddingInner=0.1)),
+        y=alt.Y("amount:Q", title=None, axis=alt.Axis(format="~s", tickCount=5)),
+        tooltip=[
+            alt.Tooltip("cohort:O", title="First order"),
+            alt.Tooltip("n_customers:Q", title="Customers", format=","),
+            alt.Tooltip("of:N", title="What"),
+            alt.Tooltip("amount:Q", title="How much", format=",.0f"),
+        ],
+    )
+    solid = base.transform_filter("datum.of == 'came'").mark_bar(**STYLES["first"])
+    hollow = base.transform_filter("datum.of == 'expected'").mark_bar(**STYLES["second"])
+    return _finish(alt.layer(solid, hollow), 260)
+
+
 def quarantine(refused: pl.DataFrame) -> Spec:
     """One bar per table and reason: how many of the table's rows were refused."""
     rows = refused.with_columns(

@@ -6,6 +6,7 @@ import functools
 import json
 import math
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def render_page(marts: Marts, warehouse_name: str) -> str:
         "growth": growth(marts, currency),
         "segments": _section(segments, marts, currency),
         "churn": _section(churn, marts),
+        "value": _section(value, marts, currency),
         "funnel": _section(funnel, marts),
         "pairs": _section(pairs, marts),
         "quality": _section(quality, marts),
@@ -533,6 +535,7 @@ def churn(marts: Marts) -> Context:
         "candidates": [_candidate(row) for row in frame.iter_rows(named=True)],
         "horizon_days": frame["horizon_days"][0],
         "test": None,
+        "groups": None,
         "charts": {},
     }
     champion = frame.row(0, named=True)
@@ -543,9 +546,125 @@ def churn(marts: Marts) -> Context:
         }
     else:
         context["test"] = _section(_churn_test, marts, champion)
+        context["groups"] = _section(_churn_groups, marts, champion)
         context["charts"] = context["test"].get("charts", {})
     context["risk"] = _section(_churn_risk, marts)
     return context
+
+
+def value(marts: Marts, currency: str | None) -> Context:
+    """What is expected of customers, whether it came last time, and whom it is worth to keep."""
+    totals = queries.value_totals(marts).row(0, named=True)
+    matrix = _section(_risk_by_value, marts)
+    models = _section(_value_models, marts)
+    calibration = _section(_value_calibration, marts, currency)
+    return {
+        "currency": currency,
+        "n_customers": formatting.count(totals["n_customers"]),
+        "model": words(totals["model_name"]) if totals["model_name"] else None,
+        "why_not": totals["status"].removeprefix("abstained: ")
+        if totals["status"] != "forecast"
+        else None,
+        "purchases_90d": formatting.count(totals["expected_purchases_90d"]),
+        "amount_90d": formatting.money(totals["expected_amount_90d"], currency),
+        "amount_365d": formatting.money(totals["expected_amount_365d"], currency),
+        "matrix": matrix,
+        "models": models,
+        "calibration": calibration,
+        "charts": calibration.get("charts", {}),
+    }
+
+
+RISKS = ("high", "middle", "low")
+
+
+def _risk_by_value(marts: Marts) -> Context:
+    frame = queries.risk_by_value(marts)
+    cells = {(row["risk"], row["value_quarter"]): row for row in frame.iter_rows(named=True)}
+    steps = heat_steps(frame["n_customers"].max() / frame["n_customers"].sum())
+    n_scored = frame["n_customers"].sum()
+
+    def cell(row: Context | None) -> Context | None:
+        if row is None:
+            return None
+        step = sum(row["n_customers"] / n_scored >= bound for bound in steps[1:HEAT_STEPS])
+        expected = row["expected_amount_365d"]
+        return {
+            "step": step,
+            "n_customers": formatting.count(row["n_customers"]),
+            "historical": formatting.money(row["historical_amount"]),
+            "expected": None if expected is None else formatting.money(expected),
+        }
+
+    return {
+        "horizon_days": frame["horizon_days"][0],
+        "rows": [
+            {"risk": risk, "cells": [cell(cells.get((risk, n))) for n in (4, 3, 2, 1)]}
+            for risk in RISKS
+        ],
+    }
+
+
+def _value_models(marts: Marts) -> Context:
+    return {
+        "rows": [
+            {
+                "name": words(row["model_name"]),
+                "is_chosen": row["is_chosen"],
+                "status": "in use" if row["is_chosen"] else row["status"],
+                "n_customers": formatting.count(row["n_customers"]),
+                "n_repeat_customers": formatting.count(row["n_repeat_customers"]),
+                "bic": formatting.number(row["bic"], 1),
+                "holdout_log_score": formatting.number(row["holdout_log_score"], 4),
+            }
+            for row in queries.value_models(marts).iter_rows(named=True)
+        ]
+    }
+
+
+def _value_calibration(marts: Marts, currency: str | None) -> Context:
+    frame = queries.value_calibration(marts)
+    has_amounts = frame["expected_amount"].null_count() + frame["amount"].null_count() == 0
+    what, expected, came = (
+        ("revenue", "expected_amount", "amount")
+        if has_amounts
+        else ("purchases", "expected_purchases", "n_purchases")
+    )
+    frame = frame.with_columns(
+        expected=pl.col(expected).cast(pl.Float64), came=pl.col(came).cast(pl.Float64)
+    )
+
+    def said(amount: float) -> str:
+        return formatting.money(amount) if has_amounts else formatting.count(amount)
+
+    rows = [
+        {
+            "cohort": "all"
+            if row["grouped_by"] == "all"
+            else formatting.month(date.fromisoformat(row["group_value"])),
+            "n_customers": formatting.count(row["n_customers"]),
+            "expected_purchases": formatting.number(row["expected_purchases"], 1),
+            "n_purchases": formatting.count(row["n_purchases"]),
+            "expected": said(row["expected"]),
+            "came": said(row["came"]),
+            "purchases_coverage": share(row["purchases_coverage_rate"]),
+        }
+        for row in frame.iter_rows(named=True)
+    ]
+    cohorts = frame.filter(pl.col("grouped_by") == "cohort")
+    return {
+        "what": what,
+        "currency": currency if has_amounts else None,
+        "horizon_days": frame["horizon_days"][0],
+        "all": rows[0],
+        "rows": rows[1:],
+        "summary": f"Bar chart of expected against actual {what} by month of the first order; "
+        + ", ".join(
+            f"{row['cohort']}: {row['expected']} expected, {row['came']} came" for row in rows[1:]
+        )
+        + ".",
+        "charts": {"chart-value": charts.value_by_cohort(cohorts)},
+    }
 
 
 def _candidate(row: Context) -> Context:
@@ -561,6 +680,30 @@ def _candidate(row: Context) -> Context:
         "log_loss": formatting.number(row["log_loss"], 3),
         "calibration_error": formatting.number(row["calibration_error"], 3),
         "top_decile_lift": formatting.number(row["top_decile_lift"], 2),
+    }
+
+
+def _churn_groups(marts: Marts, champion: Context) -> Context:
+    def said(row: Context, metric: str, digits: int = 2) -> str:
+        ends = (row[f"{metric}_low"], row[f"{metric}_high"])
+        value = formatting.number(row[metric], digits)
+        low, high = (formatting.number(end, digits) for end in ends)
+        return value if None in ends else f"{value} ({low} to {high})"
+
+    return {
+        "rows": [
+            {
+                "group": "all customers"
+                if row["group_type"] == "all"
+                else f"{row['group_type']}: {row['group_value']}",
+                "n_customers": formatting.count(row["n_customers"]),
+                "n_churned": formatting.count(row["n_churned"]),
+                "roc_auc": said(row, "roc_auc"),
+                "recall": said(row, "recall"),
+                "false_alarm_rate": said(row, "false_alarm_rate"),
+            }
+            for row in queries.churn_groups(marts, champion["model_name"]).iter_rows(named=True)
+        ]
     }
 
 

@@ -44,7 +44,18 @@ COLUMNS = {
         "calibration_error top_decile_lift",
         "churn_model_deciles": "model_name risk_decile n_customers n_churned mean_probability "
         "churn_rate churn_rate_low churn_rate_high lift cumulative_gain",
+        "churn_model_metrics": "model_name group_type group_value metric n_customers n_churned "
+        "value value_low value_high",
         "churn_scores": "risk_decile reason_1",
+        "churn_risk_by_value": "risk value_quarter horizon_days n_customers historical_amount "
+        "expected_amount_365d",
+        "customer_lifetime_value": "status model_name expected_purchases_90d expected_amount_90d "
+        "expected_amount_365d",
+        "lifetime_value_models": "cut model_name status is_chosen n_customers n_repeat_customers "
+        "log_likelihood bic holdout_log_score",
+        "lifetime_value_calibration": "grouped_by group_value horizon_days n_customers "
+        "expected_purchases n_purchases expected_amount amount purchases_coverage_rate "
+        "amount_coverage_rate",
         "item_similarity": "basis product_id similar_product_id n_both n_product n_similar "
         "n_baskets lift log_likelihood_ratio",
         "products": "product_id name",
@@ -71,6 +82,7 @@ SURVIVAL_DAYS_SHOWN = 365
 # The days after the first order of which the table tells.
 SURVIVAL_DAYS_TOLD = (7, 30, 60, 90, 180, 365)
 FUNNEL_MONTHS_SHOWN = 12
+VALUE_COHORTS_SHOWN = 12
 PAIRS_SHOWN = 10
 REASONS_SHOWN = 5
 FEEDS_SHOWN = 4
@@ -518,6 +530,28 @@ def churn_deciles(marts: Marts, model_name: str) -> pl.DataFrame:
     )
 
 
+def churn_groups(marts: Marts, model_name: str) -> pl.DataFrame:
+    """One row per group of customers: how good one model was for it, everyone first."""
+    measures = ", ".join(
+        f"max(value{end}) filter (where metric = '{metric}') as {metric}{end}"
+        for metric in ("roc_auc", "recall", "false_alarm_rate")
+        for end in ("", "_low", "_high")
+    )
+    return marts.read(
+        f"""
+        select group_type, group_value, max(n_customers) as n_customers,
+            max(n_churned) as n_churned, {measures}
+        from marts.churn_model_metrics
+        where model_name = $model_name
+        group by group_type, group_value
+        order by group_type <> 'all', group_type, group_value
+        """,
+        "churn_model_metrics",
+        empty="the test has too few customers.",
+        model_name=model_name,
+    )
+
+
 def churn_reasons(marts: Marts) -> pl.DataFrame:
     """Return the commonest main reasons among the customers of the highest risk decile.
 
@@ -550,6 +584,79 @@ def churn_reasons(marts: Marts) -> pl.DataFrame:
         "churn_scores",
         empty="no customer was scored at this moment.",
         reasons=REASONS_SHOWN,
+    )
+
+
+def value_totals(marts: Marts) -> pl.DataFrame:
+    """One row: what is expected of all customers together, or why nothing is."""
+    return marts.read(
+        """
+        select
+            count(*) as n_customers,
+            min(status) as status,
+            max(model_name) as model_name,
+            sum(expected_purchases_90d) as expected_purchases_90d,
+            cast(sum(expected_amount_90d) as double) as expected_amount_90d,
+            cast(sum(expected_amount_365d) as double) as expected_amount_365d
+        from marts.customer_lifetime_value
+        having count(*) > 0
+        """,
+        "customer_lifetime_value",
+        empty="no customer has ordered yet.",
+    )
+
+
+def value_models(marts: Marts) -> pl.DataFrame:
+    """One row per candidate: its fit to today's customers and its score in the holdout."""
+    return marts.read(
+        """
+        select
+            models.* replace (holdout.holdout_log_score as holdout_log_score)
+        from marts.lifetime_value_models as models
+        left join marts.lifetime_value_models as holdout
+            on models.model_name = holdout.model_name and holdout.cut = 'holdout'
+        where models.cut = 'today'
+        order by models.is_chosen desc, holdout.holdout_log_score desc nulls last, models.model_name
+        """,
+        "lifetime_value_models",
+        empty="no model was fitted.",
+    )
+
+
+def value_calibration(marts: Marts) -> pl.DataFrame:
+    """All customers first, then their cohorts, the latest ones, by month of the first order."""
+    return marts.read(
+        """
+        select
+            * replace (
+                cast(expected_amount as double) as expected_amount,
+                cast(amount as double) as amount
+            )
+        from marts.lifetime_value_calibration
+        where grouped_by in ('all', 'cohort')
+        qualify row_number() over (partition by grouped_by order by group_value desc) <= $cohorts
+        order by grouped_by, group_value
+        """,
+        "lifetime_value_calibration",
+        empty="nothing could be held out: too little was known a churn horizon ago.",
+        cohorts=VALUE_COHORTS_SHOWN,
+    )
+
+
+def risk_by_value(marts: Marts) -> pl.DataFrame:
+    """One row per band of risk and quarter of value."""
+    return marts.read(
+        """
+        select
+            * replace (
+                cast(historical_amount as double) as historical_amount,
+                cast(expected_amount_365d as double) as expected_amount_365d
+            )
+        from marts.churn_risk_by_value
+        order by risk, value_quarter
+        """,
+        "churn_risk_by_value",
+        empty="no customer was scored at this moment.",
     )
 
 

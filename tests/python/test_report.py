@@ -28,6 +28,7 @@ SECTIONS = [
     "growth",
     "segments",
     "churn",
+    "value",
     "funnel",
     "pairs",
     "quality",
@@ -41,6 +42,7 @@ CHARTS = [
     "chart-segments",
     "chart-deciles",
     "chart-calibration",
+    "chart-value",
     "chart-funnel",
     "chart-quality",
     "chart-feed-order-items",
@@ -114,6 +116,28 @@ create table marts.churn_scores (
     customer_id varchar, scored_at timestamp, model_name varchar, horizon_days bigint,
     churn_probability double, risk_decile bigint, reason_1 varchar, reason_2 varchar,
     reason_3 varchar
+);
+create table marts.churn_model_metrics (
+    model_name varchar, group_type varchar, group_value varchar, metric varchar,
+    n_customers bigint, n_churned bigint, value double, value_low double, value_high double
+);
+create table marts.customer_lifetime_value (
+    customer_id varchar, status varchar, model_name varchar, expected_purchases_90d double,
+    expected_amount_90d decimal(18, 2), expected_amount_365d decimal(18, 2)
+);
+create table marts.lifetime_value_models (
+    cut varchar, model_name varchar, status varchar, is_chosen boolean, n_customers bigint,
+    n_repeat_customers bigint, log_likelihood double, bic double, holdout_log_score double
+);
+create table marts.lifetime_value_calibration (
+    grouped_by varchar, group_value varchar, model_name varchar, horizon_days bigint,
+    n_customers bigint, expected_purchases double, n_purchases bigint,
+    expected_amount decimal(18, 2), amount decimal(18, 2), purchases_coverage_rate double,
+    amount_coverage_rate double
+);
+create table marts.churn_risk_by_value (
+    risk varchar, value_quarter int, horizon_days int, n_customers bigint,
+    historical_amount decimal(18, 2), expected_amount_365d decimal(18, 2)
 );
 create table marts.products (product_id varchar, name varchar);
 create table marts.item_similarity (
@@ -252,6 +276,25 @@ select n, timestamp '2024-04-10', 'logistic_regression', 90, .9, if(n < 9, 1, 2)
     'last order ' || (90 + n) || ' days ago (raises the risk)', null, null
 from (select unnest(range(20)) as n);
 
+insert into marts.churn_model_metrics values
+    ('logistic_regression', 'country', 'DE', 'roc_auc', 300, 120, .81, .77, .85),
+    ('logistic_regression', 'country', 'DE', 'recall', 300, 120, .5, null, null),
+    ('logistic_regression', 'all', 'all', 'roc_auc', 1000, 450, .8, .78, .82),
+    ('recency', 'country', 'FR', 'roc_auc', 300, 120, .61, .57, .65);
+insert into marts.customer_lifetime_value values
+    ('1', 'forecast', 'mbg_nbd', 1.25, 40, 120), ('2', 'forecast', 'mbg_nbd', 11.25, 60, 200);
+insert into marts.lifetime_value_models values
+    ('today', 'bg_nbd', 'fitted', false, 1000, 400, -900, 1828, null),
+    ('today', 'mbg_nbd', 'fitted', true, 1000, 400, -890, 1808, null),
+    ('holdout', 'bg_nbd', 'fitted', false, 900, 350, -800, 1627, -.62),
+    ('holdout', 'mbg_nbd', 'fitted', true, 900, 350, -795, 1617, -.61);
+insert into marts.lifetime_value_calibration values
+    ('all', 'all', 'mbg_nbd', 90, 900, 200, 250, 8000, 10000, .91, .9),
+    ('channel', 'ads', 'mbg_nbd', 90, 900, 200, 250, 8000, 10000, .91, .9),
+    ('cohort', '2023-12-01', 'mbg_nbd', 90, 100, 40, 50, 1600, 2000, .93, .9),
+    ('cohort', '2024-01-01', 'mbg_nbd', 90, 50, 30, 20, 1200, 900, .88, .9);
+insert into marts.churn_risk_by_value values
+    ('high', 4, 90, 30, 9000, 300), ('low', 4, 90, 60, 30000, 20000), ('low', 1, 90, 10, 50, null);
 insert into marts.products values ('A', $nasty), ('B', null), ('C', 'Cup'), ('D', 'Cup');
 insert into marts.item_similarity values
     ('order', 'A', 'B', 30, 60, 40, 1000, 12.5, 99.00000001),
@@ -506,7 +549,32 @@ def test_churn_shows_the_champion_only(page):
     assert "calibration error over all tested customers is 2.1%" in churn
     # Nine reasons that differ in their number are one, with the median.
     assert "last order 94 days ago (raises the risk) 100.0% (9)" in churn
+    assert "all customers 1,000 450 0.80 (0.78 to 0.82) – – country: DE 300 120 0.81" in churn
+    assert "country: FR" not in churn
     assert churn.index("logistic regression in use") < churn.index("recency trained")
+
+
+def test_value_says_what_is_expected_and_what_came(page, folder):
+    value = section_of(page, "value")
+    assert "The 2 customers with an order are expected to order on 12 days" in value
+    assert "bring EUR 100.00 in that time and EUR 320.00 within a year" in value
+    # The highest quarter first; an empty cell stays empty, and so does what is not forecast.
+    assert "high 30 9,000.00 so far 300.00 expected middle low 60" in value
+    assert "10 50.00 so far Customers who" in value
+    assert "Of all 900 customers 8,000.00 was expected and 10,000 came; 91.0%" in value
+    assert "Dec 2023 100 40.0 50 1,600.00 2,000.00 93.0%" in value
+    # Chosen by the holdout's score, which stands beside today's fit.
+    assert value.index("mbg nbd in use 1,000 400 1,808.0 -0.6100") < value.index("bg nbd fitted")
+    without = make_warehouse(
+        folder / "no_amounts.duckdb",
+        "update marts.customer_lifetime_value set status = 'abstained: all spend the same', "
+        "expected_amount_90d = null, expected_amount_365d = null",
+        "update marts.lifetime_value_calibration set expected_amount = null",
+    )
+    value = section_of(page_of(without), "value")
+    assert "expected to order on 12 days within the next 90 days. New customers" in value
+    assert "because the models abstained: all spend the same." in value
+    assert "Of all 900 customers 200 was expected and 250 came" in value
 
 
 def test_each_pair_stands_once_with_both_confidences(page):
@@ -588,7 +656,7 @@ def test_page_is_accessible(page):
             assert attributes["role"] == "img" and len(attributes["aria-label"]) > 40
         if "scroller" in classes:
             assert attributes["tabindex"] == "0" and attributes["aria-label"]
-    for chart in ("cohorts", "growth", "segments", "churn", "funnel", "quality"):
+    for chart in ("cohorts", "growth", "segments", "churn", "value", "funnel", "quality"):
         section = re.search(rf'<section id="{chart}".*?</section>', page, re.S)[0]
         assert "<figcaption>" in section and "<details" in section and "<table" in section
 
