@@ -12,7 +12,7 @@ from perennial.value.purchases import (
     State,
     fit_purchases,
 )
-from perennial.value.spend import SpendModel, fit_spend, value_quantile
+from perennial.value.spend import SpendModel, fit_spend, value_below, value_quantile
 
 # With less than this the parameters are noise: the models abstain, and say why.
 MIN_CUSTOMERS = 200
@@ -24,7 +24,7 @@ BY_CHANNEL = "_by_channel"
 CANDIDATES = tuple(name + suffix for name in MODELS for suffix in ("", BY_CHANNEL))
 
 HORIZONS = (30, 90, 365)
-# The interval holds the outcome with 80 % at least: a tenth lies below and a tenth above.
+# Of the outcomes a tenth at most shall lie below an interval and a tenth above.
 TAIL = 0.1
 
 MODELS_SCHEMA = {
@@ -44,10 +44,14 @@ MODELS_SCHEMA = {
     "log_likelihood": pl.Float64,
     "bic": pl.Float64,
     "holdout_log_score": pl.Float64,
+    "purchases_tail_low": pl.Float64,
+    "purchases_tail_high": pl.Float64,
     "spend_status": pl.String,
     "p": pl.Float64,
     "q": pl.Float64,
     "v": pl.Float64,
+    "amount_tail_low": pl.Float64,
+    "amount_tail_high": pl.Float64,
 }
 
 FORECASTS_SCHEMA = {
@@ -71,7 +75,7 @@ def fit_models(statistics: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFram
 
     Chosen is the candidate that, fitted to what was known at the beginning of the holdout, gave
     the purchases that came in it the highest probability. Where nothing could be held out it is
-    the one with the lowest BIC.
+    the one with the lowest BIC. What came also says how far intervals must reach.
 
     Args:
         statistics: rows of `purchase_statistics`.
@@ -85,29 +89,30 @@ def fit_models(statistics: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFram
     rows = []
     for cut in ("holdout", "today"):
         known = statistics.filter(pl.col("cut") == cut).sort(pl.all())
-        customers = histories.filter(pl.col("cut") == cut).sort("customer_id")
         if known.height:
-            spend = _fitted_spend(customers)
+            spend = _fitted_spend(histories.filter(pl.col("cut") == cut).sort("customer_id"))
             rows += [_fitted(name, cut, known) | spend for name in CANDIDATES]
-            if cut == "holdout":
-                for row in rows:
-                    row["holdout_log_score"] = _log_score(row, customers, _holdout_days(histories))
-    today = [row for row in rows if row["cut"] == "today" and row["status"] == "fitted"]
-    if today:
-        scores = {
-            row["model_name"]: row.get("holdout_log_score")
-            for row in rows
-            if row["cut"] == "holdout"
-        }
-        judged = [row for row in today if scores.get(row["model_name"]) is not None]
-        # Names of simpler models come first, and stay where both are as good.
-        best = (
-            max(judged, key=lambda row: round(scores[row["model_name"]], 9))
-            if judged
-            else min(today, key=lambda row: round(row["bic"], 6))
+    came = histories.filter(pl.col("cut") == "holdout").sort("customer_id")
+    held_out = {
+        row["model_name"]: _held_out(row, came, _holdout_days(histories))
+        for row in rows
+        if row["cut"] == "holdout" and row["status"] == "fitted"
+    }
+    fitted = [row for row in rows if row["cut"] == "today" and row["status"] == "fitted"]
+    judged = [row for row in fitted if row["model_name"] in held_out]
+    # Names of simpler models come first, and stay where both are as good.
+    if judged:
+        best = max(
+            judged, key=lambda row: round(held_out[row["model_name"]]["holdout_log_score"], 9)
         )
-        for row in rows:
-            row["is_chosen"] = row["model_name"] == best["model_name"] and row["status"] == "fitted"
+    else:
+        best = min(fitted, key=lambda row: round(row["bic"], 6), default={"model_name": None})
+    for row in rows:
+        row["is_chosen"] = row["model_name"] == best["model_name"] and row["status"] == "fitted"
+        if row["status"] == "fitted":
+            row |= held_out.get(row["model_name"], _no_holdout())
+        if row["cut"] == "today":
+            row["holdout_log_score"] = None
     return pl.DataFrame(rows, schema=MODELS_SCHEMA)
 
 
@@ -253,19 +258,64 @@ def _state(row: dict, customers: pl.DataFrame) -> tuple[State, np.ndarray]:
     return model.state(_as_histories(distinct, groups)), places.to_numpy()
 
 
-def _log_score(row: dict, customers: pl.DataFrame, days: int) -> float | None:
-    """Return the mean logarithm of the probability that a model gave to what came."""
-    if row["status"] != "fitted":
-        return None
+def _no_holdout() -> dict:
+    """Return the columns of MODELS_SCHEMA that a holdout would tell, as the models say."""
+    names = ("purchases_tail_low", "purchases_tail_high", "amount_tail_low", "amount_tail_high")
+    return {"holdout_log_score": None} | dict.fromkeys(names, TAIL)
+
+
+def _held_out(row: dict, customers: pl.DataFrame, days: int) -> dict:
+    """Return how a model fared with what came, and how far its intervals must reach.
+
+    An interval ends where the model's own probability of more is `tail`. If customers differ
+    from day to day more than the model says, more than a tenth of them lies beyond the end at a
+    tail of a tenth. The tail is therefore the tenth smallest part of the probabilities that the
+    model gave to as much as came, or more: with it a tenth was beyond. (Split conformal
+    prediction: Vovk, Gammerman and Shafer 2005.) It is never larger than a tenth: purchases come
+    in whole numbers, and that intervals hold more than they must is due to that alone.
+    """
     state, places = _state(row, customers)
     came = customers["n_later_purchases"].to_numpy()
-    scores = np.empty(len(came))
+    at_least, more = np.ones(len(came)), np.empty(len(came))
     for n in np.unique(came):
         rows = np.flatnonzero(came == n)
         some = state.rows(places[rows])
-        at_least = some.more_than(n - 1, days) if n else 1.0
-        scores[rows] = np.log(np.maximum(at_least - some.more_than(n, days), 1e-15))
-    return float(scores.mean())
+        more[rows] = some.more_than(n, days)
+        if n:
+            at_least[rows] = some.more_than(n - 1, days)
+    found = _no_holdout() | {
+        "holdout_log_score": float(np.log(np.maximum(at_least - more, 1e-15)).mean()),
+        "purchases_tail_low": _tail(1 - more),
+        "purchases_tail_high": _tail(at_least),
+    }
+    amounts = customers["later_amount"].cast(pl.Float64)
+    is_known = amounts.is_not_null().to_numpy()
+    if row["spend_status"] == "fitted" and is_known.any():
+        spent = amounts.fill_null(0.0).to_numpy()
+        below = value_below(spent, days, state.rows(places), *_spend(row, customers))
+        # Whoever spends nothing spends at least nothing.
+        at_least = np.where(spent > 0, 1 - below, 1.0)
+        found |= {
+            "amount_tail_low": _tail(below[is_known]),
+            "amount_tail_high": _tail(at_least[is_known]),
+        }
+    return found
+
+
+def _tail(probabilities: np.ndarray) -> float:
+    place = int(np.ceil(TAIL * len(probabilities))) - 1
+    return float(min(TAIL, np.sort(probabilities)[place]))
+
+
+def _spend(row: dict, customers: pl.DataFrame) -> tuple[SpendModel, np.ndarray, np.ndarray]:
+    """Return the model of amounts, how many purchases each customer's mean is of, and the means."""
+    mean = customers["mean_amount"].fill_null(np.nan).to_numpy()
+    is_known = np.isfinite(mean)
+    return (
+        SpendModel(row["p"], row["q"], row["v"]),
+        np.where(is_known, 1 + customers["n_repeats"].to_numpy(), 0),
+        np.where(is_known, mean, 0.0),
+    )
 
 
 def _forecasts(row: dict, customers: pl.DataFrame, days: int) -> pl.DataFrame:
@@ -274,8 +324,8 @@ def _forecasts(row: dict, customers: pl.DataFrame, days: int) -> pl.DataFrame:
     wait = state.median_wait()[places]
     purchases = {
         "expected_purchases": state.expected_purchases(days)[places],
-        "purchases_low": state.purchases_quantile(TAIL, days)[places],
-        "purchases_high": state.purchases_quantile(1 - TAIL, days)[places],
+        "purchases_low": state.purchases_quantile(row["purchases_tail_low"], days)[places],
+        "purchases_high": state.purchases_quantile(1 - row["purchases_tail_high"], days)[places],
         "median_wait_days": np.where(np.isfinite(wait), wait, np.nan),
     }
     found = customers.select("cut", "customer_id").with_columns(
@@ -287,19 +337,20 @@ def _forecasts(row: dict, customers: pl.DataFrame, days: int) -> pl.DataFrame:
         ("expected_amount_per_purchase", "expected_amount", "amount_low", "amount_high")
     )
     if row["spend_status"] == "fitted":
-        spend = SpendModel(row["p"], row["q"], row["v"])
-        mean = customers["mean_amount"].fill_null(np.nan).to_numpy()
-        is_known = np.isfinite(mean)
-        n = np.where(is_known, 1 + customers["n_repeats"].to_numpy(), 0)
-        mean = np.where(is_known, mean, 0.0)
+        spend, n, mean = _spend(row, customers)
         each = spend.expected_amount(n, mean)
-        own = state.rows(places)
         amounts = {
             "expected_amount_per_purchase": each,
             "expected_amount": each * purchases["expected_purchases"],
-            "amount_low": value_quantile(TAIL, days, own, spend, n, mean),
-            "amount_high": value_quantile(1 - TAIL, days, own, spend, n, mean),
         }
+        for name, share in (
+            ("amount_low", row["amount_tail_low"]),
+            ("amount_high", 1 - row["amount_tail_high"]),
+        ):
+            # Once for each history, known amounts or not; most customers share theirs.
+            distinct, which = np.unique(np.column_stack([places, n]), axis=0, return_inverse=True)
+            units = value_quantile(share, days, state.rows(distinct[:, 0]), spend, distinct[:, 1])
+            amounts[name] = units[which] * spend.unit(n, mean)
     return found.with_columns(
         pl.lit(None, pl.Float64).alias(name) if values is None else pl.Series(name, values)
         for name, values in amounts.items()

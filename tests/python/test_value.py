@@ -13,7 +13,8 @@ from scipy.special import hyp2f1
 from scipy.stats import beta, gamma
 
 from perennial.value import purchases as module
-from perennial.value.forecasts import FORECASTS_SCHEMA, MODELS_SCHEMA, fit_models, forecast
+from perennial.value import spend
+from perennial.value.forecasts import FORECASTS_SCHEMA, MODELS_SCHEMA, TAIL, fit_models, forecast
 from perennial.value.purchases import MODELS, Histories, PurchaseModel, fit_purchases
 from perennial.value.spend import SpendModel, fit_spend, value_quantile
 
@@ -240,28 +241,96 @@ def test_the_unit_of_time_does_not_matter(calibration):
 
 def test_amounts_are_spread_as_their_model_says():
     rng = np.random.default_rng(8)
-    purchases, spend = PurchaseModel("mbg_nbd", 0.6, 6.0, 0.9, 1.6), SpendModel(2.0, 4.0, 40.0)
+    purchases, model = PurchaseModel("mbg_nbd", 0.6, 6.0, 0.9, 1.6), SpendModel(2.0, 4.0, 40.0)
     state = purchases.state(Histories.of([3, 0, 20], [20, 0, 29], [30, 30, 30]))
     n_known, mean = np.array([4, 0, 21]), np.array([25.0, 0.0, 12.0])
     found = {
-        share: value_quantile(share, 30.0, state, spend, n_known, mean) for share in (0.1, 0.9)
+        share: model.unit(n_known, mean) * value_quantile(share, 30.0, state, model, n_known)
+        for share in (0.1, 0.9)
     }
-    expected = state.expected_purchases(30.0) * spend.expected_amount(n_known, mean)
+    expected = state.expected_purchases(30.0) * model.expected_amount(n_known, mean)
     for customer in range(3):
         one = state.rows(np.array([customer] * 200_000))
         rates, leaving = rng.gamma(one.shape, 1 / one.rate), rng.beta(one.a, one.b)
         bought = np.minimum(rng.poisson(rates * 30.0), rng.geometric(leaving))
         bought = np.where(rng.random(200_000) < one.active, bought, 0)
         scale = rng.gamma(
-            spend.q + spend.p * n_known[customer],
-            1 / (spend.v + n_known[customer] * mean[customer]),
+            model.q + model.p * n_known[customer],
+            1 / (model.v + n_known[customer] * mean[customer]),
             200_000,
         )
-        spent = np.where(bought > 0, rng.gamma(np.maximum(spend.p * bought, 0.1), 1 / scale), 0)
+        spent = np.where(bought > 0, rng.gamma(np.maximum(model.p * bought, 0.1), 1 / scale), 0)
         assert spent.mean() == pytest.approx(expected[customer], rel=0.03)
         for share, values in found.items():
             assert (spent <= values[customer] + 1e-9).mean() >= share - 0.004
             assert (spent < values[customer] - 1e-9).mean() <= share + 0.004
+
+
+def test_numbers_of_purchases_may_be_looked_at_together(monkeypatch):
+    x = np.array([0, 3, 30, 300])
+    histories = Histories.of(x, np.where(x > 0, 350, 0), [360] * 4)
+    state = PurchaseModel("mbg_nbd", 0.6, 60.0, 0.8, 2.5).state(histories)
+    model = SpendModel(1.6, 6.0, 60.0)
+    together = [value_quantile(share, 365.0, state, model, 1 + x) for share in (0.2, 0.9)]
+    monkeypatch.setattr(spend, "_blocks", lambda most: [(n, n) for n in range(1, most + 1)])
+    alone = [value_quantile(share, 365.0, state, model, 1 + x) for share in (0.2, 0.9)]
+    assert np.array(together) == pytest.approx(np.array(alone), rel=0.01)
+
+
+def shop_that_lives(seed: int, unevenness: float) -> tuple[pl.DataFrame, pl.DataFrame, np.ndarray]:
+    """A shop of customers as BG/NBD says, but for good and bad quarters of their own.
+
+    With what each buys in the 90 days after today.
+    """
+    rng = np.random.default_rng(seed)
+    n = 3000
+    joined = rng.integers(0, 300, n)
+    # Days 0 to 599: the holdout begins after day 419, today is day 509.
+    quarter = rng.gamma(1 / unevenness, unevenness, (n, 7)) if unevenness else np.ones((n, 7))
+    rates = rng.gamma(1.5, 1 / 20, n)
+    buys = rng.random((n, 600)) < rates[:, None] * quarter[:, np.arange(600) // 90]
+    leaves_at = rng.geometric(rng.beta(1.0, 12.0, n))
+    bought = np.cumsum(buys, axis=1) <= leaves_at[:, None]
+    days = np.arange(600)[None, :]
+    buys &= bought & (days > joined[:, None])
+    buys[np.arange(n), joined] = True
+    rows = []
+    for cut, last_day in (("holdout", 419), ("today", 509)):
+        known = buys & (days <= last_day)
+        last = 599 - np.argmax(known[:, ::-1], axis=1)
+        rows.append(pl.DataFrame({
+            "cut": cut,
+            "customer_id": [f"c{i:05}" for i in range(n)],
+            "cut_on": date(2024, 1, 1) if cut == "holdout" else date(2024, 3, 31),
+            "channel": "ads",
+            "n_repeats": known.sum(axis=1) - 1,
+            "last_days": last - joined,
+            "age_days": last_day - joined,
+            "mean_amount": 10.0,
+            "n_later_purchases": (buys & (days > last_day) & (days <= last_day + 90)).sum(axis=1),
+            "later_amount": 0.0,
+        }))  # fmt: skip
+    histories = pl.concat(rows)
+    keys = ["cut", "channel", "n_repeats", "last_days", "age_days"]
+    later = rows[1]["n_later_purchases"].to_numpy()
+    return histories.group_by(keys).agg(n_customers=pl.len()), histories, later
+
+
+@pytest.mark.parametrize("unevenness", [0.0, 1.5])
+def test_intervals_hold_what_comes_next_also_where_customers_are_less_even_than_the_model(
+    unevenness,
+):
+    statistics, histories, later = shop_that_lives(3, unevenness)
+    models = fit_models(statistics, histories)
+    tail = models.filter("is_chosen")["purchases_tail_high"].min()
+    assert tail == TAIL if unevenness == 0 else tail < 0.08
+    found = forecast(histories, models).filter(
+        (pl.col("cut") == "today") & (pl.col("horizon_days") == 90)
+    )
+    below = (later < found["purchases_low"].to_numpy()).mean()
+    above = (later > found["purchases_high"].to_numpy()).mean()
+    assert below <= 0.11
+    assert above <= 0.11
 
 
 @pytest.mark.parametrize(
@@ -306,6 +375,7 @@ def shop_of(n: int, **columns) -> tuple[pl.DataFrame, pl.DataFrame]:
         "age_days": age,
         "mean_amount": rng.gamma(5, 4, n),
         "n_later_purchases": rng.poisson(0.3, n),
+        "later_amount": rng.gamma(2, 4, n),
     }).with_columns(**columns)  # fmt: skip
     cuts = {"holdout": date(2024, 1, 1), "today": date(2024, 3, 31)}
     histories = pl.concat(
