@@ -35,7 +35,11 @@ build: install $(if $(filter complete_journey,$(SHOP)),$(if $(RAW),,complete-jou
 
 .PHONY: test
 test: ## everything that CI runs: lint, a build with all data tests, pytest
-	@$(MAKE) --no-print-directory -j 2 lint $(if $(shell command -v java),install-spark)
+	@$(MAKE) --no-print-directory -j 2 test-build $(if $(shell command -v java),install-spark)
+	@$(MAKE) --no-print-directory -j 2 run-pytest run-lint
+
+.PHONY: run-pytest
+run-pytest:
 	@PERENNIAL_TEST_WAREHOUSES=target/test $(BIN)/python -m pytest -n 3
 
 # The demo, with every data test and unit test; the linter of SQL and pytest look at it too.
@@ -55,6 +59,10 @@ slim: install ## build and test what differs from production (STATE=<folder of i
 
 .PHONY: lint
 lint: test-build ## ruff and sqlfluff
+	@$(MAKE) --no-print-directory run-lint
+
+.PHONY: run-lint
+run-lint:
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@PERENNIAL_SHOP=demo PERENNIAL_WAREHOUSE=target/test/demo.duckdb DBT_TARGET_PATH=target/demo \
 		$(BIN)/sqlfluff lint --disable-progress-bar --processes 2 models tests

@@ -12,12 +12,12 @@ aged as (
         -- Years that were complete on the day of the test.
         floor(
             (
-                10000 * extract(year from tests.tested_on)
-                + 100 * extract(month from tests.tested_on)
-                + extract(day from tests.tested_on)
-                - 10000 * extract(year from customers.birth_date)
-                - 100 * extract(month from customers.birth_date)
-                - extract(day from customers.birth_date)
+                10000 * year(tests.tested_on)
+                + 100 * month(tests.tested_on)
+                + day(tests.tested_on)
+                - 10000 * year(customers.birth_date)
+                - 100 * month(customers.birth_date)
+                - day(customers.birth_date)
             )
             / 10000
         ) as age
