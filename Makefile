@@ -61,10 +61,12 @@ slim: install ## build and test what differs from production (STATE=<folder of i
 lint: test-build ## ruff and sqlfluff
 	@$(MAKE) --no-print-directory run-lint
 
+# On a copy: dbt opens the warehouse to write, which fails while a test reads it.
 .PHONY: run-lint
 run-lint:
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	@PERENNIAL_SHOP=demo PERENNIAL_WAREHOUSE=target/test/demo.duckdb DBT_TARGET_PATH=target/demo \
+	@mkdir -p target/lint && cp target/test/demo.duckdb target/lint/demo.duckdb
+	@PERENNIAL_SHOP=demo PERENNIAL_WAREHOUSE=target/lint/demo.duckdb DBT_TARGET_PATH=target/lint \
 		$(BIN)/sqlfluff lint --disable-progress-bar --processes 2 models tests
 
 .PHONY: format
