@@ -39,6 +39,18 @@ Arguments:
 {%- endmacro %}
 
 
+{#- How many years are complete between two dates, as age is counted. -#}
+{% macro full_years(earlier, later) -%}
+    floor(
+        (
+            10000 * year({{ later }}) + 100 * month({{ later }}) + day({{ later }})
+            - 10000 * year({{ earlier }}) - 100 * month({{ earlier }}) - day({{ earlier }})
+        )
+        / 10000
+    )
+{%- endmacro %}
+
+
 {#- The first day of the period that comes n periods after the one that begins on `day`. -#}
 {% macro add_periods(grain, day, n) -%}
     {%- if grain == 'month' -%}

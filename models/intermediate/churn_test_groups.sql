@@ -9,18 +9,8 @@ aged as (
         customers.customer_id,
         customers.country,
         customers.gender,
-        -- Years that were complete on the day of the test.
-        floor(
-            (
-                10000 * year(tests.tested_on)
-                + 100 * month(tests.tested_on)
-                + day(tests.tested_on)
-                - 10000 * year(customers.birth_date)
-                - 100 * month(customers.birth_date)
-                - day(customers.birth_date)
-            )
-            / 10000
-        ) as age
+        {{ perennial.full_years('customers.birth_date', 'tests.tested_on') | indent(8) }}
+            as age
     from {{ ref('customers') }} as customers
     cross join tests
     where

@@ -524,7 +524,26 @@ def segments(marts: Marts, currency: str | None) -> Context:
             for row in rows
         )
         + ".",
+        "clusters": _section(_clusters, marts),
         "charts": {"chart-segments": charts.rfm(frame)},
+    }
+
+
+def _clusters(marts: Marts) -> Context:
+    return {
+        "rows": [
+            {
+                "cluster": row["cluster"],
+                "n_customers": formatting.count(row["n_customers"]),
+                "customer_share": share(row["customer_share"]),
+                "revenue": formatting.money(row["revenue_amount"]),
+                "revenue_share": share(row["revenue_share"]),
+                "recency_days": formatting.count(row["median_recency_days"]),
+                "n_orders": formatting.number(row["median_frequency"], 1),
+                "each": formatting.money(row["median_monetary_amount"]),
+            }
+            for row in queries.clusters(marts).iter_rows(named=True)
+        ]
     }
 
 

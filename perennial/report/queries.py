@@ -39,6 +39,8 @@ COLUMNS = {
         "funnels": "funnel mode grain period_start_on segment_type step event is_mature "
         "n_entered n_reached median_hours_from_entry",
         "rfm": "segment recency_days frequency monetary_amount",
+        "clusters": "cluster n_customers customer_share revenue_amount revenue_share "
+        "median_recency_days median_frequency median_monetary_amount",
         "churn_model_evaluation": "model_name status is_champion horizon_days trained_until_on "
         "tested_on n_customers n_churned churn_rate roc_auc brier_score log_loss "
         "calibration_error top_decile_lift",
@@ -496,6 +498,19 @@ def rfm_segments(marts: Marts) -> pl.DataFrame:
         """,
         "rfm",
         empty="no customer has ordered yet.",
+    )
+
+
+def clusters(marts: Marts) -> pl.DataFrame:
+    """One row per group of customers that formed by itself, the one of most revenue first."""
+    return marts.read(
+        """
+        select * replace (cast(revenue_amount as double) as revenue_amount)
+        from marts.clusters
+        order by revenue_amount desc, cluster
+        """,
+        "clusters",
+        empty="there are too few customers for groups to form.",
     )
 
 

@@ -15,8 +15,8 @@ from sqlglot.dialects import DuckDB
 # Functions that were seen to give the same on both engines, by the names of sqlglot.
 SHARED = {
     "abs", "and", "arg_max", "arg_min", "case", "cast", "ceil", "coalesce", "concat_ws", "count",
-    "count_if", "cume_dist", "date_trunc", "day", "dense_rank", "exp", "floor", "greatest", "if",
-    "lag", "last_value", "lead", "least", "length", "ln", "log", "logical_and", "logical_or",
+    "count_if", "cume_dist", "date_trunc", "day", "dense_rank", "exp", "floor", "greatest", "hour",
+    "if", "lag", "last_value", "lead", "least", "length", "ln", "log", "logical_and", "logical_or",
     "lower", "max", "md5", "median", "min", "minute", "month", "ntile", "nullif", "or",
     "percentile_cont", "percentile_disc", "power", "rank", "repeat", "replace", "round",
     "row_number", "sign", "split_part", "sqrt", "substring", "sum", "timestamp_trunc", "trim",

@@ -117,6 +117,11 @@ create table marts.churn_scores (
     churn_probability double, risk_decile bigint, reason_1 varchar, reason_2 varchar,
     reason_3 varchar
 );
+create table marts.clusters (
+    cluster varchar, n_customers bigint, customer_share double, revenue_amount decimal(18, 2),
+    revenue_share double, median_recency_days double, median_frequency double,
+    median_monetary_amount double
+);
 create table marts.churn_model_metrics (
     model_name varchar, group_type varchar, group_value varchar, metric varchar,
     n_customers bigint, n_churned bigint, value double, value_low double, value_high double
@@ -276,6 +281,8 @@ select n, timestamp '2024-04-10', 'logistic_regression', 90, .9, if(n < 9, 1, 2)
     'last order ' || (90 + n) || ' days ago (raises the risk)', null, null
 from (select unnest(range(20)) as n);
 
+insert into marts.clusters values
+    ('rare', 3, .75, 20, .02, 200, 1, 7), ('recent, big spenders', 1, .25, 980, .98, 3, 9, 980);
 insert into marts.churn_model_metrics values
     ('logistic_regression', 'country', 'DE', 'roc_auc', 300, 120, .81, .77, .85),
     ('logistic_regression', 'country', 'DE', 'recall', 300, 120, .5, null, null),
@@ -409,6 +416,7 @@ def test_every_section_has_its_figures(page):
     segments = section_of(page, "segments")
     assert "4 customers with an order" in segments
     assert "Champions 2 50.0% 1,500.00 99.3%" in segments
+    assert "recent, big spenders 1 25.0% 980.00 98.0% 3 9.0 980.00 rare 3 75.0%" in segments
 
 
 def test_cohorts_are_the_last_thirteen_months_of_everyone(page):
