@@ -40,8 +40,13 @@ INSTEAD = {
         from duck.intermediate.churn_linear_scores
     """,
 }
-# Models are tested where they are trained, and drift is measured there.
-ONLY_WHERE_PYTHON_RUNS = {"churn_model_evaluation", "churn_model_deciles", "feature_drift"}
+# Models are fitted and tested there, and what rests on them is there.
+ONLY_WHERE_PYTHON_RUNS = {
+    "churn_model_evaluation", "churn_model_deciles", "churn_model_metrics", "churn_risk_by_value",
+    "customer_lifetime_value", "lifetime_value_models", "lifetime_value_calibration",
+    "customer_clusters", "clusters", "cluster_models", "customer_profiles", "customer_tags",
+    "feature_drift",
+}  # fmt: skip
 TOLERANCE = 1e-9
 # They are written in DuckDB's types.
 NO_UNIT_TESTS = ["--exclude", "resource_type:unit_test"]

@@ -72,7 +72,7 @@ quarters as (
         ceil(4 * cume_dist() over (order by monetary_amount nulls last)) as value_quarter
     from {{ ref('rfm') }}
     where monetary_amount is not null
-)
+),
 
 -- All that the rules of tags may ask for.
 facts as (
