@@ -113,6 +113,12 @@ def fit_models(statistics: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFram
             row |= held_out.get(row["model_name"], _no_holdout())
         if row["cut"] == "today":
             row["holdout_log_score"] = None
+    # Looked for last, and for one model only: it takes longer than all the rest.
+    chosen = [row for row in rows if row["is_chosen"]]
+    if chosen and chosen[0]["cut"] == "holdout":
+        tails = _amount_tails(chosen[0], came, _holdout_days(histories))
+        for row in chosen:
+            row |= tails
     return pl.DataFrame(rows, schema=MODELS_SCHEMA)
 
 
@@ -283,23 +289,28 @@ def _held_out(row: dict, customers: pl.DataFrame, days: int) -> dict:
         more[rows] = some.more_than(n, days)
         if n:
             at_least[rows] = some.more_than(n - 1, days)
-    found = _no_holdout() | {
+    return _no_holdout() | {
         "holdout_log_score": float(np.log(np.maximum(at_least - more, 1e-15)).mean()),
         "purchases_tail_low": _tail(1 - more),
         "purchases_tail_high": _tail(at_least),
     }
+
+
+def _amount_tails(row: dict, customers: pl.DataFrame, days: int) -> dict:
+    """Return the same for the intervals of amounts; nothing where these are not known."""
     amounts = customers["later_amount"].cast(pl.Float64)
     is_known = amounts.is_not_null().to_numpy()
-    if row["spend_status"] == "fitted" and is_known.any():
-        spent = amounts.fill_null(0.0).to_numpy()
-        below = value_below(spent, days, state.rows(places), *_spend(row, customers))
-        # Whoever spends nothing spends at least nothing.
-        at_least = np.where(spent > 0, 1 - below, 1.0)
-        found |= {
-            "amount_tail_low": _tail(below[is_known]),
-            "amount_tail_high": _tail(at_least[is_known]),
-        }
-    return found
+    if row["spend_status"] != "fitted" or not is_known.any():
+        return {}
+    state, places = _state(row, customers)
+    spent = amounts.fill_null(0.0).to_numpy()
+    below = value_below(spent, days, state.rows(places), *_spend(row, customers))
+    # Whoever spends nothing spends at least nothing.
+    at_least = np.where(spent > 0, 1 - below, 1.0)
+    return {
+        "amount_tail_low": _tail(below[is_known]),
+        "amount_tail_high": _tail(at_least[is_known]),
+    }
 
 
 def _tail(probabilities: np.ndarray) -> float:
@@ -343,12 +354,12 @@ def _forecasts(row: dict, customers: pl.DataFrame, days: int) -> pl.DataFrame:
             "expected_amount_per_purchase": each,
             "expected_amount": each * purchases["expected_purchases"],
         }
+        # Once for each history, known amounts or not; most customers share theirs.
+        distinct, which = np.unique(np.column_stack([places, n]), axis=0, return_inverse=True)
         for name, share in (
             ("amount_low", row["amount_tail_low"]),
             ("amount_high", 1 - row["amount_tail_high"]),
         ):
-            # Once for each history, known amounts or not; most customers share theirs.
-            distinct, which = np.unique(np.column_stack([places, n]), axis=0, return_inverse=True)
             units = value_quantile(share, days, state.rows(distinct[:, 0]), spend, distinct[:, 1])
             amounts[name] = units[which] * spend.unit(n, mean)
     return found.with_columns(

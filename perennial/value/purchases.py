@@ -14,6 +14,7 @@ All of it needs of a customer only how many repeat purchases there were (x), whe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import minimize
@@ -59,6 +60,21 @@ class Histories:
         if ((x < 0) | (t_x < 0) | (t_x > t) | ((x == 0) & (t_x > 0))).any():
             raise ValueError("a history needs 0 <= last <= age, and last = 0 without repeats")
         return cls(x, t_x, t, n, groups)
+
+    @cached_property
+    def distinct(self) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return of `repeats`, `last` and `age` the distinct pairs with the group.
+
+        As values, groups and the place of each history among them. There are few, so that what is
+        dear to compute is computed once for each.
+        """
+        found = {}
+        for name in ("repeats", "last", "age"):
+            values, numbers = np.unique(getattr(self, name), return_inverse=True)
+            keys = numbers * (self.group.max(initial=0) + 1) + self.group
+            _, firsts, places = np.unique(keys, return_index=True, return_inverse=True)
+            found[name] = values[numbers[firsts]], self.group[firsts], places
+        return found
 
 
 @dataclass(frozen=True)
@@ -247,30 +263,40 @@ def _log_likelihood(
     r, alpha_0, a_0, b = np.exp(parameters[:4])
     effects = np.zeros((2, n_groups))
     effects[:, 1:] = parameters[4:].reshape(2, n_groups - 1)
-    alpha = alpha_0 * np.exp(-effects[0][histories.group])
-    a = a_0 * np.exp(effects[1][histories.group])
+    alphas, a_of = alpha_0 * np.exp(-effects[0]), a_0 * np.exp(effects[1])
     x, n = histories.repeats, histories.customers
-    chances = x + MODELS[name]
-    stays, left = _stays_and_left(r, alpha, a, b, histories, chances)
-    both = np.logaddexp(stays, left)
-    value = (
-        gammaln(r + x) - gammaln(r) + r * np.log(alpha)
-        + gammaln(a + b) + gammaln(b + chances) - gammaln(b) - gammaln(a + b + chances)
-        + both
+
+    # What depends on the number of purchases and the group alone.
+    some_x, some_group, by_x = histories.distinct["repeats"]
+    chances, some_a = some_x + MODELS[name], a_of[some_group]
+    could_leave = chances > 0
+    left_at = np.where(could_leave, b + chances - 1, 1.0)
+    factor = (
+        gammaln(r + some_x) - gammaln(r) + r * np.log(alphas[some_group])
+        + gammaln(some_a + b) + gammaln(b + chances) - gammaln(b) - gammaln(some_a + b + chances)
     )  # fmt: skip
+    log_left = np.where(could_leave, np.log(some_a) - np.log(left_at), -np.inf)
+    factor_by_r = digamma(r + some_x) - digamma(r) + np.log(alphas[some_group])
+    factor_by_a = digamma(some_a + b) - digamma(some_a + b + chances)
+    factor_by_b = factor_by_a + digamma(b + chances) - digamma(b)
+
+    # And what depends on a time and the group alone.
+    log_age, log_last = (
+        np.log(alphas[groups] + times)[places]
+        for times, groups, places in (histories.distinct[name] for name in ("age", "last"))
+    )
+    stays, left = -(r + x) * log_age, log_left[by_x] - (r + x) * log_last
+    both = np.logaddexp(stays, left)
+    value = factor[by_x] + both
     active = np.exp(stays - both)
     gone = 1 - active
-    could_leave = chances > 0
-    by_r = (
-        digamma(r + x) - digamma(r) + np.log(alpha)
-        - active * np.log(alpha + histories.age) - gone * np.log(alpha + histories.last)
-    )  # fmt: skip
+    alpha, a = alphas[histories.group], a_of[histories.group]
+    by_r = factor_by_r[by_x] - active * log_age - gone * log_last
     by_alpha = r / alpha - (r + x) * (
         active / (alpha + histories.age) + gone / (alpha + histories.last)
     )
-    by_a = digamma(a + b) - digamma(a + b + chances) + gone / a
-    by_b = digamma(a + b) + digamma(b + chances) - digamma(b) - digamma(a + b + chances)
-    by_b -= np.where(could_leave, gone / np.where(could_leave, b + chances - 1, 1.0), 0.0)
+    by_a = factor_by_a[by_x] + gone / a
+    by_b = factor_by_b[by_x] - np.where(could_leave[by_x], gone / left_at[by_x], 0.0)
     # By the logarithms of the parameters.
     log_alpha, log_a = n * by_alpha * alpha, n * by_a * a
     gradient = [(n * by_r).sum() * r, log_alpha.sum(), log_a.sum(), (n * by_b).sum() * b]

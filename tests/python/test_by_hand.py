@@ -234,6 +234,18 @@ BY_HAND: dict[str, tuple[str, list[tuple]]] = {
         kept("order_months_ever_after", "2024-01-01", 0, 1, 2, 3),
         [(0, 2, 2), (1, 2, 2), (2, 1, 2), (3, 0, 2)],
     ),
+    "bea's second week is her last": (
+        kept("order_weeks_on_or_after", "2024-03-03", 0, 1, 2),
+        [(0, 1, 1), (1, 1, 1), (2, 0, 1)],
+    ),
+    "ann alone is there in week 4 or after, and nobody in week 5": (
+        kept("order_weeks_on_or_after", "2024-01-28", 0, 1, 4, 5),
+        [(0, 2, 2), (1, 1, 2), (4, 1, 2), (5, 0, 2)],
+    ),
+    "eve's device comes in two weeks running, hal in one": (
+        kept("visit_week_streak", "2023-12-31", 0, 1, 2),
+        [(0, 2, 2), (1, 1, 2), (2, 0, 2)],
+    ),
     # Brackets: days 1 to 7, 8 to 30, 31 to 60.
     "ann comes back on day 29, dee on day 31": (
         kept("order_brackets", "2024-01-01", 1, 2, 3, 4),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections import defaultdict
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -446,3 +449,61 @@ def test_tiny_shops_have_typed_marts(tiny_shop, shop, n, status):
     assert len(rows) == n
     assert all(said.startswith(status) and amount is None for said, amount in rows)
     assert built.query("select count(*) from marts.lifetime_value_calibration") == [(0,)]
+
+
+@pytest.mark.parametrize("shop", ["demo", "online_retail", "complete_journey"])
+def test_histories_are_as_counted_in_polars(shop, demo, real_shop):
+    built = demo if shop == "demo" else real_shop(shop)
+    with duckdb.connect(str(built.warehouse), read_only=True) as connection:
+        orders, refunds, found = (
+            connection.sql(f"from {table}").pl()
+            for table in ("marts.orders", "marts.refunds", "intermediate.purchase_histories")
+        )
+        ((today, zone),) = connection.execute(
+            "select as_of_on, (select value from marts.settings where name = 'timezone') "
+            "from intermediate.clock"
+        ).fetchall()
+    orders = orders.filter(pl.col("customer_id").is_not_null() & ~pl.col("is_cancelled"))
+    refunds = refunds.filter(pl.col("customer_id").is_not_null() & ~pl.col("is_order_cancelled"))
+    expected = {}
+    for cut, cut_on in (("today", today), ("holdout", today - timedelta(days=90))):
+        midnight = datetime.combine(cut_on + timedelta(days=1), time(), ZoneInfo(zone))
+        cut_at = midnight.astimezone(UTC).replace(tzinfo=None)
+        days: dict[str, dict[date, float]] = defaultdict(lambda: defaultdict(float))
+        later = defaultdict(lambda: defaultdict(float))
+        for row in orders.iter_rows(named=True):
+            if row["ordered_on"] > cut_on:
+                later[row["customer_id"]][row["ordered_on"]] += float(row["net_amount"])
+            elif row["known_at"] < cut_at:
+                days[row["customer_id"]][row["ordered_on"]] += float(row["net_amount"])
+        back, later_back = defaultdict(float), defaultdict(float)
+        for row in refunds.iter_rows(named=True):
+            if row["refunded_on"] > cut_on:
+                later_back[row["customer_id"]] += float(row["amount"])
+            elif row["known_at"] < cut_at:
+                back[row["customer_id"]] += float(row["amount"])
+        for customer, amounts in days.items():
+            mean = max(0.0, (sum(amounts.values()) - back[customer]) / len(amounts))
+            came = sum(later[customer].values()) - later_back[customer]
+            expected[cut, customer] = (
+                len(amounts) - 1,
+                (max(amounts) - min(amounts)).days,
+                (cut_on - min(amounts)).days,
+                pytest.approx(mean, abs=1e-6),
+                len(later[customer]) if cut == "holdout" else None,
+                pytest.approx(came, abs=0.005) if cut == "holdout" else None,
+            )
+    rows = {
+        (row["cut"], row["customer_id"]): (
+            row["n_repeats"],
+            row["last_days"],
+            row["age_days"],
+            row["mean_amount"],
+            row["n_later_purchases"],
+            None if row["later_amount"] is None else float(row["later_amount"]),
+        )
+        for row in found.iter_rows(named=True)
+    }
+    assert rows.keys() == expected.keys()
+    assert [key for key, row in rows.items() if row != expected[key]] == []
+    assert len(rows) > 2000
