@@ -9,8 +9,9 @@ aged as (
         customers.customer_id,
         customers.country,
         customers.gender,
-        {{ perennial.full_years('customers.birth_date', 'tests.tested_on') | indent(8) }}
-            as age
+        {{ perennial.full_years(
+            'customers.birth_date', 'tests.tested_on'
+        ) | indent(8) }} as age
     from {{ ref('customers') }} as customers
     cross join tests
     where

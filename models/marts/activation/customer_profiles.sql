@@ -69,7 +69,8 @@ quarters as (
     select
         customer_id,
         -- Customers who brought the same are in the same quarter.
-        ceil(4 * cume_dist() over (order by monetary_amount nulls last)) as value_quarter
+        ceil(4 * cume_dist() over (order by monetary_amount nulls last))
+            as value_quarter
     from {{ ref('rfm') }}
     where monetary_amount is not null
 ),
