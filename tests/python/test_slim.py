@@ -131,16 +131,17 @@ def schemas(slim: Slim) -> dict[str, set[str]]:
 
 def test_a_changed_mart_is_built_and_tested_alone(branch):
     before = branch.bytes_of_production()
-    file = "models/marts/value/rfm.sql"
+    # One that nothing is made from.
+    file = "models/marts/churn/churn_risk_by_value.sql"
     branch.change(file, "with ", "-- Another word.\nwith ")
     slim = branch.slim()
     branch.restore(file)
     assert slim.returncode == 0, slim.output[-4000:]
-    assert slim.built == {"rfm"}
+    assert slim.built == {"churn_risk_by_value"}
     found = schemas(slim)
-    assert found.keys() == KEPT_BY_HOOKS | {"marts"} and found["marts"] == {"rfm"}
+    assert found.keys() == KEPT_BY_HOOKS | {"marts"} and found["marts"] == {"churn_risk_by_value"}
     assert (
-        "PASS primary_key_rfm_customer_id" in slim.output
+        "PASS unique_together_churn_risk_by_value" in slim.output
         and "primary_key_orders" not in slim.output
     )
     assert branch.bytes_of_production() == before
