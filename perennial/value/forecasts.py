@@ -26,6 +26,8 @@ CANDIDATES = tuple(name + suffix for name in MODELS for suffix in ("", BY_CHANNE
 HORIZONS = (30, 90, 365)
 # Of the outcomes a tenth at most shall lie below an interval and a tenth above.
 TAIL = 0.1
+# Where the models foretell next to nothing of what came, an interval still has an end.
+LEAST_TAIL = 1e-4
 
 MODELS_SCHEMA = {
     "cut": pl.String,
@@ -315,7 +317,7 @@ def _amount_tails(row: dict, customers: pl.DataFrame, days: int) -> dict:
 
 def _tail(probabilities: np.ndarray) -> float:
     place = int(np.ceil(TAIL * len(probabilities))) - 1
-    return float(min(TAIL, np.sort(probabilities)[place]))
+    return float(np.clip(np.sort(probabilities)[place], LEAST_TAIL, TAIL))
 
 
 def _spend(row: dict, customers: pl.DataFrame) -> tuple[SpendModel, np.ndarray, np.ndarray]:

@@ -174,9 +174,12 @@ class Place:
         Return what was at work, or None if the command was over by then.
         """
         with self.running(*arguments) as process:
-            time.sleep(moment * self.seconds[str(arguments[0])])
+            waited = moment * self.seconds[str(arguments[0])]
+            time.sleep(waited)
             is_over = process.poll() is not None
         if is_over:
+            # The time was taken while the machine was busier: what comes next is killed sooner.
+            self.seconds[str(arguments[0])] = waited
             return None
         return at_work(self.said()) if arguments[0] == "build" else step(self.said())
 

@@ -17,7 +17,14 @@ from scipy.stats import beta, gamma
 
 from perennial.value import purchases as module
 from perennial.value import spend
-from perennial.value.forecasts import FORECASTS_SCHEMA, MODELS_SCHEMA, TAIL, fit_models, forecast
+from perennial.value.forecasts import (
+    FORECASTS_SCHEMA,
+    LEAST_TAIL,
+    MODELS_SCHEMA,
+    TAIL,
+    fit_models,
+    forecast,
+)
 from perennial.value.purchases import MODELS, Histories, PurchaseModel, fit_purchases
 from perennial.value.spend import SpendModel, fit_spend, value_quantile
 
@@ -433,6 +440,15 @@ def test_too_little_is_said_and_forecast_as_nothing(n, columns, status, spend_st
     assert found.height == (0 if status.startswith("abstained") else 4 * n)
     if spend_status.startswith("abstained"):
         assert found["expected_amount"].null_count() == found.height
+
+
+def test_intervals_end_where_what_came_was_next_to_impossible():
+    statistics, histories = shop_of(300, n_later_purchases=pl.lit(80), later_amount=pl.lit(1e9))
+    models = fit_models(statistics, histories)
+    assert models.filter("is_chosen")["amount_tail_high"].to_list() == [LEAST_TAIL] * 2
+    found = forecast(histories, models)
+    assert found["purchases_high"].max() < 2_000
+    assert found["amount_high"].max() < 1e7
 
 
 def test_a_shop_without_customers_has_no_models():
