@@ -31,14 +31,21 @@ from perennial.simulate import DEFAULTS, plan_of, write_shop
 
 PROJECT = Path(__file__).parents[1]
 N_DRAWS = 200
+# What visits and e-mails tell, of which the posterior knows nothing.
+SEEN = ("visits", "unmet", "device", "e-mail")
 
 # Column of the predictions -> what the table calls it.
 ROWS = {
     "champion": "champion",
     "champion_of_orders": "champion, without visits",
     "logistic_regression": "logistic regression",
+    "linear_svm": "linear support vectors",
+    "decision_tree": "decision tree",
+    "random_forest": "random forest",
     "gradient_boosting": "gradient boosting",
+    "neural_network": "neural network",
     "recency": "recency alone",
+    "rfm": "recency, frequency and value",
     "posterior_blind": "posterior, channel unknown",
     "posterior": "posterior",
     "oracle": "oracle (unknowable)",
@@ -148,8 +155,9 @@ def read_warehouse(warehouse: Path) -> tuple[pl.DataFrame, pl.DataFrame, str]:
                 churn_probability
             from intermediate.churn_test_predictions as predictions
             inner join intermediate.churn_features as features using (customer_id)
-            inner join intermediate.py_churn_models as models using (model_name)
+            inner join intermediate.py_churn_models as models using (model_name, horizon_days)
             where features.snapshot_on = models.tested_on
+                and predictions.horizon_days = features.horizon_days
             """
         ).pl()
     trained(models)
@@ -158,14 +166,16 @@ def read_warehouse(warehouse: Path) -> tuple[pl.DataFrame, pl.DataFrame, str]:
         index=["customer_id", "snapshot_on", "snapshot_at", "is_churned"],
         values="churn_probability",
     )
-    return features, wide, models.filter("is_champion")["model_name"][0]
+    main = models.filter(pl.col("horizon_days") == models["horizon_days"].max())
+    return features, wide, main.filter("is_champion")["model_name"][0]
 
 
 def champion_of_orders(features: pl.DataFrame) -> pl.DataFrame:
     """The test predictions of the champion among models that know nothing of visits."""
-    blind = [pl.lit(None, pl.Float64).alias(name) for name in THEMES["visits"]]
+    blind = [pl.lit(None, pl.Float64).alias(name) for theme in SEEN for name in THEMES[theme]]
     models = trained(train_models(features.with_columns(blind), features))
-    predictions = models.filter("is_champion")["test_predictions"].explode().struct.unnest()
+    main = models.filter(pl.col("horizon_days") == models["horizon_days"].max())
+    predictions = main.filter("is_champion")["test_predictions"].explode().struct.unnest()
     return predictions.select("customer_id", champion_of_orders="probability")
 
 

@@ -28,7 +28,7 @@ SPARK_BIN = PROJECT / ".venv-spark" / "bin"
 SPARK_DBT = SPARK_BIN / "dbt"
 
 # What stands for a table of DuckDB where Python has a part in it. Python scores with its champion;
-# Spark has the logistic regression as a sum. Drift is measured by Python.
+# Spark has a model that is a sum. Drift is measured by Python.
 INSTEAD = {
     "data_checks": "select * from duck.marts.data_checks where check_name <> 'drift'",
     "churn_scores": """
@@ -37,12 +37,20 @@ INSTEAD = {
             cast(ntile(10) over (
                 order by round(churn_probability, 12) desc, customer_id
             ) as integer) as risk_decile
-        from duck.intermediate.churn_linear_scores
+        from duck.intermediate.churn_scores_sql
+        where horizon_days = 90
+    """,
+    "purchase_predictions": """
+        select
+            customer_id, horizon_days, model_name,
+            1 - churn_probability as purchase_probability, scored_at
+        from duck.intermediate.churn_scores_sql
     """,
 }
 # Models are fitted and tested there, and what rests on them is there.
 ONLY_WHERE_PYTHON_RUNS = {
     "churn_model_evaluation", "churn_model_deciles", "churn_model_metrics", "churn_risk_by_value",
+    "churn_feature_importance", "churn_score_stability", "model_runs",
     "customer_lifetime_value", "lifetime_value_models", "lifetime_value_calibration",
     "customer_clusters", "clusters", "cluster_models", "customer_profiles", "customer_tags",
     "feature_drift",

@@ -9,6 +9,8 @@
         union
         {{ perennial.changes('events', 'customer_id') }}
         union
+        {{ perennial.changes('reviews', 'customer_id') }}
+        union
         {{ perennial.changes('churn_sample', 'customer_id') }}
     ),
 
@@ -54,9 +56,12 @@ features as (
 
 -- An order that has happened counts, whenever it became known: this is the truth to predict.
 next_orders as (
-    select distinct
+    select
         wanted.customer_id,
-        wanted.snapshot_on
+        wanted.snapshot_on,
+        min(
+            {{ perennial.seconds_between('wanted.snapshot_at', 'orders.ordered_at') }}
+        ) / 86400.0 as days_until_order
     from wanted
     inner join {{ ref('orders') }} as orders
         on
@@ -65,6 +70,7 @@ next_orders as (
             and orders.ordered_at
             <= wanted.snapshot_at + {{ horizon }} * interval '1' day
     where not orders.is_cancelled
+    group by all
 )
 
 select
@@ -75,7 +81,8 @@ select
     {%- for feature in perennial.churn_feature_names() %}
     features.{{ feature }},
     {%- endfor %}
-    cast(next_orders.customer_id is null as boolean) as is_churned
+    cast(next_orders.customer_id is null as boolean) as is_churned,
+    cast(next_orders.days_until_order as double) as days_until_order
 from features
 inner join wanted
     on

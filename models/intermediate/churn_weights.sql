@@ -1,21 +1,47 @@
 {%- set found = perennial.relation_as_found('churn_weights')
     if execute and not perennial.runs_python() -%}
-{%- set nothing = "(select '' as feature, 0.0 as fill_value, 0.0 as weight,"
-    ~ ' 0.0 as weight_if_missing where false)' -%}
-with terms as (
-    {%- if perennial.runs_python() %}
-    select unnest(weights) as term
+{%- set nothing = "(select '' as model_name, 0 as horizon_days, '' as feature,"
+    ~ ' 0.0 as fill_value, 0.0 as weight, 0.0 as weight_if_missing where false)' -%}
+with
+{%- if perennial.runs_python() %}
+-- Of each horizon one model that is a sum: the champion if it is one.
+sums as (
+    select
+        model_name,
+        horizon_days,
+        weights,
+        row_number() over (
+            partition by horizon_days
+            order by
+                is_champion desc nulls last,
+                model_name = 'logistic_regression' desc nulls last,
+                model_name nulls last
+        ) as place
     from {{ ref('py_churn_models') }}
-    {%- else %}
-    -- Learned where Python runs, and brought here like raw data.
-    select struct(feature, fill_value, weight, weight_if_missing) as term
-    from {{ found or nothing }}
-    {%- endif %}
+    where model_name in ('logistic_regression', 'linear_svm')
+),
+
+terms as (
+    select
+        model_name,
+        horizon_days,
+        unnest(weights, recursive := true)
+    from sums
+    where place = 1
 )
+{%- else %}
+-- Learned where Python runs, and brought here like raw data.
+terms as (
+    select *
+    from {{ found or nothing }}
+)
+{%- endif %}
 
 select
-    cast(term.feature as string) as feature,
-    cast(term.fill_value as double) as fill_value,
-    cast(term.weight as double) as weight,
-    cast(term.weight_if_missing as double) as weight_if_missing
+    cast(model_name as string) as model_name,
+    cast(horizon_days as integer) as horizon_days,
+    cast(feature as string) as feature,
+    cast(fill_value as double) as fill_value,
+    cast(weight as double) as weight,
+    cast(weight_if_missing as double) as weight_if_missing
 from terms

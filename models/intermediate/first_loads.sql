@@ -16,3 +16,10 @@ select
     'events' as table_name,
     min(ingested_at) as load_began_at
 from {{ ref('stg_events') }}
+
+union all
+
+select
+    'reviews' as table_name,
+    min(ingested_at) as load_began_at
+from {{ ref('stg_reviews') }}

@@ -30,6 +30,7 @@ MIN_PER_CLASS = 10
 
 METRICS_SCHEMA = {
     "model_name": pl.String,
+    "horizon_days": pl.Int64,
     "group_type": pl.String,
     "group_value": pl.String,
     "metric": pl.String,
@@ -311,19 +312,19 @@ def measure_models(predictions: pl.DataFrame, groups: dict[str, str]) -> pl.Data
     """Return every metric of every model, for everyone and by group.
 
     Args:
-        predictions: one row per model_name and customer_id, with is_churned, churn_probability
-            and the columns of the groups.
+        predictions: one row per model_name, horizon_days and customer_id, with is_champion,
+            is_churned, churn_probability and the columns of the groups.
         groups: group_type -> column.
 
     Returns:
-        Rows of METRICS_SCHEMA. Groups that are too small have none; a metric that is not defined,
-        such as the precision of a model that warns of nobody, is null.
+        Rows of METRICS_SCHEMA; groups of champions only. Groups that are too small have none; a
+        metric that is not defined, such as the precision of a model that warns of nobody, is null.
     """
     rows = []
-    ordered = predictions.sort("model_name", "customer_id")
-    for (model_name,), model in ordered.group_by("model_name", maintain_order=True):
+    ordered = predictions.sort("model_name", "horizon_days", "customer_id")
+    for key, model in ordered.group_by("model_name", "horizon_days", maintain_order=True):
         parts = [("all", "all", model)]
-        for group_type, column in groups.items():
+        for group_type, column in groups.items() if model["is_champion"].any() else ():
             known = model.filter(pl.col(column).is_not_null())
             parts += [
                 (group_type, str(value), part)
@@ -332,21 +333,18 @@ def measure_models(predictions: pl.DataFrame, groups: dict[str, str]) -> pl.Data
                 )
             ]
         for group_type, value, part in parts:
-            rows += _measured(model_name, group_type, value, part.sort("customer_id"))
+            rows += _measured((*key, group_type, value), part.sort("customer_id"))
     return pl.DataFrame(rows, schema=METRICS_SCHEMA, orient="row").with_columns(
         pl.col("value", "value_low", "value_high").fill_nan(None)
     )
 
 
-def _measured(model_name: str, group_type: str, group_value: str, part: pl.DataFrame) -> list:
+def _measured(key: tuple[str, int, str, str], part: pl.DataFrame) -> list:
     n_churned = int(part["is_churned"].sum())
     rarest = min(n_churned, part.height - n_churned)
     is_small = part.height < MIN_CUSTOMERS or rarest < MIN_PER_CLASS
     # Everyone is measured however few they are: the models abstain where that says nothing.
-    if (is_small and group_type != "all") or rarest == 0:
+    if (is_small and key[2] != "all") or rarest == 0:
         return []
     found = measure(part["churn_probability"].to_numpy(), part["is_churned"].to_numpy())
-    return [
-        (model_name, group_type, group_value, metric, part.height, n_churned, *values)
-        for metric, values in found.items()
-    ]
+    return [(*key, metric, part.height, n_churned, *values) for metric, values in found.items()]

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline
+from sklearn.tree import DecisionTreeClassifier
 
-from perennial.churn.candidates import columns_of
+from perennial.churn.candidates import Fitted, columns_of, raw_log_odds
 from perennial.churn.features import FEATURES, THEMES, describe, feature_matrix
 from perennial.churn.scoring import N_REASONS
-from perennial.churn.trees import Trees
+from perennial.churn.trees import Trees, path_contributions
 
 
-def reasons_of(name: str, model: Pipeline, today: pl.DataFrame) -> np.ndarray:
+def reasons_of(fitted: Fitted, today: pl.DataFrame) -> np.ndarray:
     """Return the main reasons of every score, the weightiest first.
 
     A reason's weight is how far the log-odds move when the features of its theme are set to
-    the median of all scored customers; for the logistic regression that is exact.
+    the median of all scored customers; for sums that is exact. For single trees and forests it
+    is what the splits on those features add to the probability on the customer's way through
+    the trees.
 
     Args:
-        name: the candidate's name.
-        model: the candidate, fitted.
+        fitted: a candidate.
         today: n rows of `churn_features_today`.
 
     Returns:
         Texts of shape (n, N_REASONS), None where fewer themes move the score.
     """
-    used = columns_of(name)
+    used = columns_of(fitted.name)
     names = [list(FEATURES)[column] for column in used]
     themes = [[names.index(f) for f in features if f in names] for features in THEMES.values()]
     themes = [columns for columns in themes if columns]
     singles = [[column] for columns in themes if len(columns) > 1 for column in columns]
-    effects = _effects(model, feature_matrix(today)[:, used], themes + singles)
+    effects = _effects(fitted.model, feature_matrix(today)[:, used], themes + singles)
     pushes = {column: effects[:, len(themes) + n] for n, (column,) in enumerate(singles)}
     effects = effects[:, : len(themes)]
     # Equal effects come in the order of the themes.
@@ -55,12 +57,7 @@ def reasons_of(name: str, model: Pipeline, today: pl.DataFrame) -> np.ndarray:
     return texts
 
 
-def _log_odds(probability: np.ndarray) -> np.ndarray:
-    clipped = np.clip(probability, 1e-12, 1 - 1e-12)
-    return np.log(clipped / (1 - clipped))
-
-
-def _effects(model, matrix: np.ndarray, sets: list[list[int]]) -> np.ndarray:
+def _effects(model: Pipeline, matrix: np.ndarray, sets: list[list[int]]) -> np.ndarray:
     """Return how far each row's log-odds lie from those with a set of columns at its medians.
 
     Args:
@@ -71,18 +68,23 @@ def _effects(model, matrix: np.ndarray, sets: list[list[int]]) -> np.ndarray:
     Returns:
         Shape (n, sets), rounded so that equal rows have equal effects.
     """
-    medians = np.array([_median(column) for column in matrix.T])
     classifier = model[-1]
+    if isinstance(classifier, DecisionTreeClassifier | RandomForestClassifier):
+        filled = model[:-1].transform(matrix).astype(np.float32)
+        pushes = path_contributions(classifier, filled)
+        return np.round(np.column_stack([pushes[:, c].sum(axis=1) for c in sets]), 9)
+    medians = np.array([_median(column) for column in matrix.T])
     if isinstance(classifier, HistGradientBoostingClassifier):
         filled, neutral = (model[:-1].transform(rows) for rows in (matrix, medians[None, :]))
         log_odds = Trees(classifier).log_odds(filled, neutral[0], sets)
-    else:
-        rows = [matrix]
-        for columns in sets:
-            rows.append(matrix.copy())
-            rows[-1][:, columns] = medians[columns]
-        log_odds = np.column_stack([_log_odds(model.predict_proba(r)[:, 1]) for r in rows])
-    return np.round(log_odds[:, [0]] - log_odds[:, 1:], 9)
+        return np.round(log_odds[:, [0]] - log_odds[:, 1:], 9)
+    as_it_is = raw_log_odds(model, matrix)
+    effects = np.empty((len(matrix), len(sets)))
+    for place, columns in enumerate(sets):
+        rows = matrix.copy()
+        rows[:, columns] = medians[columns]
+        effects[:, place] = as_it_is - raw_log_odds(model, rows)
+    return np.round(effects, 9)
 
 
 def _texts(feature: str, values: np.ndarray, raises: bool) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 N_REASONS = 3
@@ -24,30 +25,42 @@ def score_customers(today: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
         models: what `train_models` returned.
 
     Returns:
-        One row per customer with the columns of SCORES_SCHEMA, by customer_id; empty where
-        there is no champion.
+        One row per customer and horizon with the columns of SCORES_SCHEMA, by horizon and
+        customer_id; none for a horizon without a champion. Reasons are given for the horizon of
+        the setting only.
     """
-    champion = models.filter(pl.col("is_champion"))
+    champions = models.filter("is_champion").sort("horizon_days")
     today = today.sort("customer_id")
-    if champion.is_empty() or today.is_empty():
+    if champions.is_empty() or today.is_empty():
         return pl.DataFrame(schema=SCORES_SCHEMA)
+    main = today["horizon_days"][0]
+    return pl.concat(
+        _scored(today, champion, champion["horizon_days"] == main)
+        for champion in champions.iter_rows(named=True)
+    )
+
+
+def _scored(today: pl.DataFrame, champion: dict, with_reasons: bool) -> pl.DataFrame:
     # Only where there is something to score: it takes seconds to load.
     from threadpoolctl import threadpool_limits
 
-    from perennial.churn.candidates import predict, read_again
+    from perennial.churn.candidates import model_of, predict
     from perennial.churn.reasons import reasons_of
 
-    name = champion["model_name"][0]
-    model = read_again(champion["fitted_model"][0])
+    fitted, calibration = model_of(champion)
     # As in training: beside other models of dbt, threads that wait by spinning slow all down.
     with threadpool_limits(1):
-        probability = predict(name, model, today)
-        reasons = reasons_of(name, model, today)
+        probability = predict(fitted, calibration, today)
+        reasons = (
+            reasons_of(fitted, today)
+            if with_reasons
+            else np.full((today.height, N_REASONS), None, dtype=object)
+        )
     scored = today.select(
         "customer_id",
         scored_at=pl.col("snapshot_at"),
-        model_name=pl.lit(name),
-        horizon_days=pl.lit(champion["horizon_days"][0]),
+        model_name=pl.lit(champion["model_name"]),
+        horizon_days=pl.lit(champion["horizon_days"]),
         churn_probability=pl.Series(probability),
     )
     return scored.with_columns(

@@ -721,13 +721,15 @@ def _churn_groups(marts: Marts, champion: Context) -> Context:
                 "recall": said(row, "recall"),
                 "false_alarm_rate": said(row, "false_alarm_rate"),
             }
-            for row in queries.churn_groups(marts, champion["model_name"]).iter_rows(named=True)
+            for row in queries.churn_groups(
+                marts, champion["model_name"], champion["horizon_days"]
+            ).iter_rows(named=True)
         ]
     }
 
 
 def _churn_test(marts: Marts, champion: Context) -> Context:
-    deciles = queries.churn_deciles(marts, champion["model_name"])
+    deciles = queries.churn_deciles(marts, champion["model_name"], champion["horizon_days"])
     rate = deciles["n_churned"].sum() / max(deciles["n_customers"].sum(), 1)
     rows = [
         {

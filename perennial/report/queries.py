@@ -44,10 +44,10 @@ COLUMNS = {
         "churn_model_evaluation": "model_name status is_champion horizon_days trained_until_on "
         "tested_on n_customers n_churned churn_rate roc_auc brier_score log_loss "
         "calibration_error top_decile_lift",
-        "churn_model_deciles": "model_name risk_decile n_customers n_churned mean_probability "
-        "churn_rate churn_rate_low churn_rate_high lift cumulative_gain",
-        "churn_model_metrics": "model_name group_type group_value metric n_customers n_churned "
-        "value value_low value_high",
+        "churn_model_deciles": "model_name horizon_days risk_decile n_customers n_churned "
+        "mean_probability churn_rate churn_rate_low churn_rate_high lift cumulative_gain",
+        "churn_model_metrics": "model_name horizon_days group_type group_value metric n_customers "
+        "n_churned value value_low value_high",
         "churn_scores": "risk_decile reason_1",
         "churn_risk_by_value": "risk value_quarter horizon_days n_customers historical_amount "
         "expected_amount_365d",
@@ -520,6 +520,8 @@ def churn_candidates(marts: Marts) -> pl.DataFrame:
         """
         select * replace (coalesce(is_champion, false) as is_champion)
         from marts.churn_model_evaluation
+        -- The horizon of the setting: the others are shorter.
+        where horizon_days = (select max(horizon_days) from marts.churn_model_evaluation)
         order by is_champion desc, log_loss nulls last, model_name
         """,
         "churn_model_evaluation",
@@ -527,8 +529,8 @@ def churn_candidates(marts: Marts) -> pl.DataFrame:
     )
 
 
-def churn_deciles(marts: Marts, model_name: str) -> pl.DataFrame:
-    """One row per risk decile of one model, the highest risk first."""
+def churn_deciles(marts: Marts, model_name: str, horizon_days: int) -> pl.DataFrame:
+    """One row per risk decile of one model and horizon, the highest risk first."""
     return marts.read(
         """
         select * replace (
@@ -536,17 +538,22 @@ def churn_deciles(marts: Marts, model_name: str) -> pl.DataFrame:
             coalesce(churn_rate_high, churn_rate) as churn_rate_high
         )
         from marts.churn_model_deciles
-        where model_name = $model_name and isfinite(churn_rate) and isfinite(mean_probability)
+        where
+            model_name = $model_name
+            and horizon_days = $horizon_days
+            and isfinite(churn_rate)
+            and isfinite(mean_probability)
         order by risk_decile
         """,
         "churn_model_deciles",
         empty="the test of the churn model left no deciles.",
         model_name=model_name,
+        horizon_days=horizon_days,
     )
 
 
-def churn_groups(marts: Marts, model_name: str) -> pl.DataFrame:
-    """One row per group of customers: how good one model was for it, everyone first."""
+def churn_groups(marts: Marts, model_name: str, horizon_days: int) -> pl.DataFrame:
+    """One row per group of customers: how good a model was for it, everyone first."""
     measures = ", ".join(
         f"max(value{end}) filter (where metric = '{metric}') as {metric}{end}"
         for metric in ("roc_auc", "recall", "false_alarm_rate")
@@ -557,13 +564,14 @@ def churn_groups(marts: Marts, model_name: str) -> pl.DataFrame:
         select group_type, group_value, max(n_customers) as n_customers,
             max(n_churned) as n_churned, {measures}
         from marts.churn_model_metrics
-        where model_name = $model_name
+        where model_name = $model_name and horizon_days = $horizon_days
         group by group_type, group_value
         order by group_type <> 'all', group_type, group_value
         """,
         "churn_model_metrics",
         empty="the test has too few customers.",
         model_name=model_name,
+        horizon_days=horizon_days,
     )
 
 

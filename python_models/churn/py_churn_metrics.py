@@ -4,7 +4,7 @@ from perennial.churn.metrics import measure_models
 
 
 def model(dbt, session):
-    """Return one row per model, group and metric."""
+    """Return one row per model, horizon, group and metric."""
     dbt.config(materialized="table")
     groups = dbt.ref("churn_test_groups").pl()
     predictions = dbt.ref("churn_test_predictions").pl().join(groups, on="customer_id", how="left")

@@ -4,7 +4,7 @@ from perennial.churn import train_models
 
 
 def model(dbt, session):
-    """Return one row per candidate model."""
+    """Return one row per candidate model and horizon."""
     dbt.config(materialized="table")
     features, today = dbt.ref("churn_features").pl(), dbt.ref("churn_features_today").pl()
     # A build with --full-refresh has emptied it: see start_increments.

@@ -4,7 +4,7 @@ from perennial.churn import score_customers
 
 
 def model(dbt, session):
-    """Return one row per customer with probability and reasons."""
+    """Return one row per customer and horizon with probability and reasons."""
     dbt.config(materialized="table")
     today = dbt.ref("churn_features_today").pl()
     models = dbt.ref("py_churn_models").pl()

@@ -8,6 +8,8 @@ import duckdb
 
 # What a warehouse has seen is its own; how the figures stand now is not.
 HISTORY = "marts.retention_revisions"
+# Of the models it keeps those of before too.
+REGISTRY = "marts.model_runs"
 STAND = f"""
     select * from {{}}.{HISTORY}
     qualify revision_number = max(revision_number) over (
@@ -45,12 +47,9 @@ def differing(one: Path, other: Path) -> list[str]:
         assert len(tables) > 55
         wrong = []
         for (table,) in tables:
-            if table == HISTORY:
+            if table in (HISTORY, REGISTRY):
                 continue
-            described = connection.execute(f"describe one.{table}").fetchall()
-            # A kept model is a zip file, which holds the time of its making.
-            columns = ", ".join(f'"{row[0]}"' for row in described if row[0] != "fitted_model")
-            mine, theirs = (f"select {columns} from {w}.{table}" for w in ("one", "other"))
+            mine, theirs = (f"from {w}.{table}" for w in ("one", "other"))
             n_other = connection.execute(
                 f"select count(*) from (({mine} except all {theirs}) "
                 f"union all ({theirs} except all {mine}))"

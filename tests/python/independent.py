@@ -810,6 +810,16 @@ def sessions(warehouse: Path, shop: Shop) -> pl.DataFrame:
 # ---------------------------------------------------------------------------------------------
 
 
+def in_days(duration: pl.Expr) -> pl.Expr:
+    return duration.dt.total_microseconds() / (86_400 * 10**6)
+
+
+def share(part: pl.Expr | str, whole: pl.Expr | str) -> pl.Expr:
+    """A part by the whole; null where there is no whole."""
+    part, whole = (pl.col(x) if isinstance(x, str) else x for x in (part, whole))
+    return pl.when(whole != 0).then(part / whole)
+
+
 def churn_features(
     warehouse: Path,
     shop: Shop,
@@ -820,7 +830,12 @@ def churn_features(
     """One row per customer with an order in the activity window before a snapshot."""
     day = dt.timedelta(days=1)
     now = as_of(warehouse, shop)
-    bought = orders(warehouse, shop).filter(pl.col("order_number").is_not_null())
+    coupons = read(warehouse, "staging.stg_orders").select("order_id", "coupon_code")
+    bought = (
+        orders(warehouse, shop)
+        .filter(pl.col("order_number").is_not_null())
+        .join(coupons, on="order_id")
+    )
     past = bought.filter(
         (pl.col("ordered_at") <= snapshot_at) & (pl.col("known_at") <= snapshot_at)
     )
@@ -829,23 +844,83 @@ def churn_features(
         (pl.col("ordered_at") > snapshot_at) & (pl.col("ordered_at") <= horizon_end)
     )
     recent = pl.col("ordered_at") > snapshot_at - 90 * day
+    before = (pl.col("ordered_at") > snapshot_at - 180 * day) & ~recent
+    ahead = (pl.col("ordered_at") > snapshot_at - 365 * day) & (
+        pl.col("ordered_at") < snapshot_at - (365 - horizon_days) * day
+    )
     label = ~pl.col("customer_id").is_in(future["customer_id"].unique().implode())
-    return (
-        past.group_by("customer_id")
+    buyers = (
+        past.sort("ordered_at", "order_id")
+        .group_by("customer_id")
         .agg(
+            first=pl.col("ordered_at").min(),
             last=pl.col("ordered_at").max(),
+            longest_gap_days=in_days(pl.col("ordered_at").diff().max()),
             n_orders=pl.len().cast(pl.Float64),
             n_orders_90d=recent.sum().cast(pl.Float64),
+            n_ahead=ahead.sum().cast(pl.Float64),
+            coupon_share=pl.col("coupon_code").is_not_null().mean(),
+            n_sales_channels=pl.col("sales_channel").drop_nulls().n_unique().cast(pl.Float64),
             net_amount=pl.col("net_amount").sum() / 100,
+            now=pl.col("net_amount").filter(recent).sum(),
+            then=pl.col("net_amount").filter(before).sum(),
         )
         .filter(pl.col("last") > snapshot_at - activity_days * day)
+    )
+    seen = buyers.select("customer_id", "last")
+    reviews = (
+        read(warehouse, "staging.stg_reviews")
+        .with_columns(known_at=known_at("reviewed_at"))
+        .filter(pl.col("reviewed_at") <= snapshot_at, pl.col("known_at") <= snapshot_at)
+        .group_by("customer_id")
+        .agg(n_reviews=pl.len().cast(pl.Float64), mean_rating=pl.col("rating").mean())
+    )
+    kind = pl.col("event_type")
+    visits = ~kind.is_in(["email_sent", "email_open", "push_open"])
+    since_order = pl.col("occurred_at") > pl.col("last")
+    of_device = pl.col("device").filter(visits).drop_nulls()
+    events = (
+        read(warehouse, "staging.stg_events")
+        .with_columns(known_at=known_at("occurred_at"))
+        .filter(
+            pl.col("occurred_at") <= snapshot_at,
+            pl.col("known_at") <= snapshot_at,
+            pl.col("occurred_at") > snapshot_at - 365 * day,
+        )
+        .join(seen, on="customer_id")
+        .with_columns(occurred_on=local_day("occurred_at", shop))
+        .group_by("customer_id")
+        .agg(
+            views=kind.is_in(["page_view", "product_view"]).sum(),
+            days=pl.col("occurred_on").filter(visits).n_unique(),
+            n_searches_since_order=((kind == "search") & since_order).sum(),
+            n_cart_additions_since_order=((kind == "add_to_cart") & since_order).sum(),
+            mobile_share=(of_device == "mobile").mean(),
+            opened=(kind == "email_open").sum(),
+            sent=(kind == "email_sent").sum(),
+        )
+    )
+    counts = ["n_reviews", "n_searches_since_order", "n_cart_additions_since_order"]
+    of_year = pl.col("first") <= snapshot_at - 365 * day
+    return (
+        buyers.join(reviews, on="customer_id", how="left")
+        .join(events, on="customer_id", how="left")
         .select(
             "customer_id",
             "n_orders",
             "n_orders_90d",
             "net_amount",
-            recency_days=(pl.lit(snapshot_at) - pl.col("last")).dt.total_microseconds()
-            / (86_400 * 10**6),
+            "longest_gap_days",
+            "coupon_share",
+            "n_sales_channels",
+            "mean_rating",
+            "mobile_share",
+            *(pl.col(name).cast(pl.Float64).fill_null(0) for name in counts),
+            n_orders_ahead_a_year_ago=pl.when(of_year).then("n_ahead"),
+            net_amount_trend=share(pl.col("now") - pl.col("then"), pl.col("now") + pl.col("then")),
+            views_per_visit_day=share("views", "days"),
+            email_open_share=share("opened", "sent"),
+            recency_days=in_days(pl.lit(snapshot_at) - pl.col("last")),
             is_churned=label if horizon_end <= now else pl.lit(None, dtype=pl.Boolean),
         )
     )

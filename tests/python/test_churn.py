@@ -7,11 +7,17 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.calibration import _sigmoid_calibration
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
 
 from perennial.churn import FEATURES, feature_matrix, score_customers, split_snapshots, train_models
+from perennial.churn.calibration import calibrate
+from perennial.churn.candidates import model_of, predict
 from perennial.churn.features import THEMES
-from perennial.churn.trees import Trees
+from perennial.churn.trees import Trees, path_contributions
 
 
 def make_features(n: int = 400, snapshots: int = 13, seed: int = 0) -> pl.DataFrame:
@@ -33,7 +39,10 @@ def make_features(n: int = 400, snapshots: int = 13, seed: int = 0) -> pl.DataFr
                 days_since_visit=pl.lit(None, pl.Float64),
             )
         )
-    return pl.concat(frames)
+    # Whoever orders again within the horizon does so on some day of its first half.
+    return pl.concat(frames).with_columns(
+        days_until_order=pl.when(~pl.col("is_churned")).then(pl.int_range(pl.len()) * 7 % 45 + 0.5)
+    )
 
 
 def train(features: pl.DataFrame) -> pl.DataFrame:
@@ -45,10 +54,19 @@ def today(features: pl.DataFrame) -> pl.DataFrame:
     return features.filter(pl.col("snapshot_on") == pl.col("snapshot_on").max())
 
 
+def of_main(models: pl.DataFrame) -> pl.DataFrame:
+    return models.filter(horizon_days=90)
+
+
 def test_split_leaves_a_horizon_between_its_parts():
-    days = [date(2024, 1, 1) + timedelta(days=30 * k) for k in range(10)]
+    days = [date(2024, 1, 1) + timedelta(days=30 * k) for k in range(13)]
     split = split_snapshots(days[::-1], 90)
-    assert split.test == days[9] and split.select == days[6] and split.train == days[:4]
+    assert (split.test, split.select, split.calibrate) == (days[12], days[9], days[6])
+    assert split.train == days[:4]
+    # With less history nothing is left to calibrate, and the older part trains.
+    split = split_snapshots(days[:9], 90)
+    assert (split.test, split.select, split.calibrate) == (days[8], days[5], None)
+    assert split.train == days[:3]
 
 
 def test_split_of_a_short_history_is_none():
@@ -56,22 +74,133 @@ def test_split_of_a_short_history_is_none():
     assert split_snapshots([date(2024, 1, 1), date(2024, 5, 1)], 90) is None
 
 
-def test_models_find_the_signal_and_a_champion():
-    models = train(make_features())
-    assert models["status"].to_list() == ["trained"] * 3
-    champion = models.filter(pl.col("is_champion"))
-    assert champion.height == 1 and champion["model_name"][0] != "recency"
-    predictions = champion["test_predictions"].explode().struct.unnest()
-    assert predictions.height == 400
-    churned = predictions.filter("is_churned")["probability"].mean()
-    assert churned > predictions.filter(~pl.col("is_churned"))["probability"].mean() + 0.2
+@pytest.fixture(scope="module")
+def models() -> pl.DataFrame:
+    """What was learned from the customers of make_features."""
+    return train(make_features(snapshots=16))
+
+
+def test_models_find_the_signal_and_a_champion(models):
+    assert set(models["status"]) == {"trained"}
+    assert models.group_by("horizon_days").len().sort("horizon_days").rows() == [
+        (7, 4), (30, 4), (90, 8)
+    ]  # fmt: skip
+    assert models.filter("is_champion")["horizon_days"].sort().to_list() == [7, 30, 90]
+    for row in of_main(models).iter_rows(named=True):
+        predictions = pl.DataFrame(row["test_predictions"])
+        assert predictions.height == 400
+        churned = predictions.filter("is_churned")["probability"].mean()
+        assert churned > predictions.filter(~pl.col("is_churned"))["probability"].mean() + 0.2
+        # None of them is off the scale, whatever its training counted with weights.
+        assert abs(predictions["probability"].mean() - predictions["is_churned"].mean()) < 0.1
+
+
+def test_outcomes_of_shorter_horizons_are_their_own(models):
+    shares = {
+        row["horizon_days"]: pl.DataFrame(row["test_predictions"])["is_churned"].mean()
+        for row in models.iter_rows(named=True)
+    }
+    stayed = 1 - shares[90]
+    # Orders come evenly over the first half of the 90 days.
+    assert 1 - shares[30] == pytest.approx(stayed * 30 / 45, abs=0.05)
+    assert 1 - shares[7] == pytest.approx(stayed * 7 / 45, abs=0.05)
+
+
+def test_what_calibrates_and_chooses_lies_between_training_and_test(models):
+    horizon = timedelta(days=90)
+    for row in of_main(models).iter_rows(named=True):
+        assert row["selected_on"] + horizon <= row["tested_on"]
+        assert row["trained_until_on"] + horizon <= row["tested_on"]
+        if row["calibrated_on"]:
+            assert row["fitted_until_on"] + horizon <= row["calibrated_on"] <= row["tested_on"]
+    methods = dict(of_main(models).select("model_name", "calibration").rows())
+    assert methods["linear_svm"] == "platt"
+    assert methods["logistic_regression"] in ("none", "platt")
+    assert methods["recency"] == methods["rfm"] == "none"
+
+
+def test_a_champion_goes_only_when_it_is_beaten_by_more_than_noise():
+    features = make_features(snapshots=16)
+    first = train(features)
+
+    def named(name: str) -> pl.DataFrame:
+        return first.with_columns(
+            is_champion=(pl.col("model_name") == name) & (pl.col("horizon_days") == 90),
+            trained_from=pl.lit("other rows"),
+        )
+
+    labelled = features.filter(pl.col("is_churned").is_not_null())
+    # One that is as good as the others stays.
+    incumbent = "linear_svm"
+    again = of_main(train_models(labelled, today(features), named(incumbent)))
+    assert set(again["incumbent"]) == {incumbent}
+    better = again.filter(
+        pl.col("selection_gain") > pl.col("selection_noise"),
+        ~pl.col("model_name").is_in(["recency", "rfm"]),
+    )
+    best = again.sort("selection_brier_score")["model_name"][0]
+    assert better.is_empty() and best != incumbent
+    assert again.filter("is_champion")["model_name"].to_list() == [incumbent]
+    worse = labelled.with_columns(
+        # A straight line cannot tell the middle from both ends.
+        is_churned=(pl.col("recency_days") > 20) & (pl.col("recency_days") < 90),
+        days_until_order=pl.when(pl.col("recency_days") <= 20).then(1.0),
+    )
+    beaten = of_main(train_models(worse, today(features)))
+    assert beaten.filter("is_champion")["model_name"][0] not in ("logistic_regression", "recency")
+    assert beaten.filter("is_champion")["selection_gain"][0] > 0.02
+
+
+def test_importance_finds_what_matters(models):
+    for row in models.filter("is_champion").iter_rows(named=True):
+        drops = pl.DataFrame(row["importances"])
+        themes = drops.filter(pl.col("feature").is_null()).sort("auc_drop")
+        assert themes["theme"].n_unique() == themes.height == len(THEMES)
+        assert drops.filter(pl.col("feature").is_not_null()).height == len(FEATURES)
+        if row["horizon_days"] == 90:
+            assert themes["theme"][-1] == "recency" and themes["auc_drop_low"][-1] > 0.05
+            others = themes.filter(pl.col("theme") != "recency")
+            assert (others["auc_drop_low"] < 0.02).all()
+
+
+def test_stability_sees_who_is_scored(models):
+    stability = of_main(models).filter("is_champion")["stability"].explode().struct.unnest()
+    assert stability.height == 13
+    assert stability["psi"][0] is None and (stability["psi"][1:] < 0.15).all()
+    moved = make_features(snapshots=16).with_columns(
+        recency_days=pl.when(pl.col("snapshot_on") == date(2024, 10, 2)).then(
+            pl.col("recency_days") / 20
+        ).otherwise("recency_days")
+    )  # fmt: skip
+    champion = of_main(train(moved)).filter("is_champion")
+    stability = champion["stability"].explode().struct.unnest()
+    assert stability["snapshot_on"][-1] == date(2024, 10, 2)
+    assert stability["psi"][-1] > 1 > stability["psi_by_chance"][-1]
+
+
+@pytest.mark.parametrize(
+    "oddity",
+    [
+        {"net_amount": pl.lit(7.0)},
+        {"net_amount": pl.lit(None, pl.Float64)},
+        {"net_amount": pl.lit(float("inf"))},
+        {name: pl.lit(1.0) for name in FEATURES},
+    ],
+)
+def test_a_feature_that_says_nothing_is_borne(oddity):
+    features = make_features(n=250, snapshots=16).with_columns(**oddity)
+    found = train(features)
+    assert set(of_main(found)["status"]) == {"trained"}
+    scores = score_customers(today(features), found).filter(horizon_days=90)
+    assert scores.height == 250 and scores["churn_probability"].is_between(0, 1).all()
 
 
 def test_same_rows_in_any_order_give_the_same_models_and_scores():
     features = make_features()
     shuffled = features.sample(fraction=1, shuffle=True, seed=3)
     models, again = train(features), train(shuffled)
-    assert models.drop("fitted_model").equals(again.drop("fitted_model"))
+    # To the last byte, the models themselves too.
+    assert models.equals(again)
     assert score_customers(today(features), models).equals(score_customers(today(shuffled), again))
 
 
@@ -82,7 +211,8 @@ def test_same_rows_in_any_order_give_the_same_models_and_scores():
         (make_features(snapshots=6), "shorter than three horizons"),
         (
             make_features().with_columns(
-                is_churned=pl.when(pl.col("is_churned").is_not_null()).then(pl.lit(True))
+                is_churned=pl.when(pl.col("is_churned").is_not_null()).then(pl.lit(True)),
+                days_until_order=pl.lit(None, pl.Float64),
             ),
             "0 of the rarer outcome",
         ),
@@ -90,9 +220,10 @@ def test_same_rows_in_any_order_give_the_same_models_and_scores():
 )
 def test_too_little_data_makes_the_models_abstain(features, why):
     models = train(features)
-    assert all(status.startswith("abstained: ") and why in status for status in models["status"])
-    assert not models["is_champion"].any()
-    assert score_customers(today(features), models).is_empty()
+    abstained = of_main(models)
+    assert all(status.startswith("abstained: ") and why in status for status in abstained["status"])
+    assert not abstained["is_champion"].any()
+    assert score_customers(today(features), models).filter(horizon_days=90).is_empty()
 
 
 def test_no_customers_no_models():
@@ -112,7 +243,9 @@ def test_odd_values_are_missing_values():
 def test_reasons_name_what_drives_the_score():
     features = make_features()
     scores = score_customers(today(features), train(features))
-    assert scores.height == 400 and scores["churn_probability"].is_between(0, 1).all()
+    assert scores.height == 1200 and scores["churn_probability"].is_between(0, 1).all()
+    assert scores.filter(pl.col("horizon_days") < 90)["reason_1"].null_count() == 800
+    scores = scores.filter(horizon_days=90)
     riskiest = scores.sort("churn_probability")[-1]
     assert riskiest["reason_1"][0].startswith("last order ")
     assert riskiest["reason_1"][0].endswith("(raises the risk)")
@@ -168,6 +301,61 @@ def test_a_tree_without_a_split_and_one_with_too_many_leaves(boosted):
         )
 
 
+@pytest.mark.parametrize("kind", [DecisionTreeClassifier, RandomForestClassifier])
+def test_contributions_along_the_paths_add_up_to_the_probability(boosted, kind):
+    rows = boosted[1][:3000]
+    outcome = (rows[:, 0] * rows[:, 1] + rows[:, 2] > 6).astype(int)
+    more = {"n_estimators": 7} if kind is RandomForestClassifier else {}
+    model = kind(max_depth=5, class_weight="balanced", random_state=1, **more).fit(rows, outcome)
+    pushes = path_contributions(model, rows.astype(np.float32))
+    assert pushes.shape == rows.shape and (pushes == 0).any()
+    trees = [model] if kind is DecisionTreeClassifier else model.estimators_
+    roots = np.mean([tree.tree_.value[0, 0, 1] / tree.tree_.value[0, 0].sum() for tree in trees])
+    np.testing.assert_allclose(
+        roots + pushes.sum(axis=1), model.predict_proba(rows)[:, 1], atol=1e-12
+    )
+
+
+# From what a model says to how often it comes true
+
+
+def test_calibrations_are_those_of_scikit_learn():
+    rng = np.random.default_rng(5)
+    log_odds = np.round(rng.normal(0, 2, 3000), 2)
+    churned = rng.random(3000) < 1 / (1 + np.exp(-(0.6 * log_odds - 0.8)))
+    line = calibrate("platt", log_odds, churned)
+    # That of the library learns from the outcomes as they are: with so many the same.
+    theirs = LogisticRegression(C=1e9, tol=1e-9).fit(log_odds[:, None], churned)
+    assert line.slope == pytest.approx(theirs.coef_[0, 0], rel=5e-3)
+    assert line.intercept == pytest.approx(theirs.intercept_[0], rel=1e-2)
+    a, b = _sigmoid_calibration(log_odds, churned.astype(int))
+    assert (line.slope, line.intercept) == pytest.approx((-a, -b), rel=1e-4)
+    steps = calibrate("isotonic", log_odds, churned)
+    # At the ends, where few are, ours is less sure.
+    asked = np.linspace(-4, 4, 999)
+    found = steps.probability(asked)
+    theirs = IsotonicRegression(out_of_bounds="clip").fit(log_odds, churned).predict(asked)
+    assert (np.diff(found) >= 0).all() and 0 < found.min() < found.max() < 1
+    assert np.abs(found - theirs).mean() < 0.01
+
+
+def test_calibration_brings_back_what_was_bent():
+    rng = np.random.default_rng(6)
+    truth = rng.normal(0, 1.5, 40_000)
+    churned = rng.random(40_000) < 1 / (1 + np.exp(-truth))
+    for bent in (3 * truth + 2, np.sinh(truth)):
+        for method in ("platt", "isotonic"):
+            found = calibrate(method, bent[:20_000], churned[:20_000]).probability(bent[20_000:])
+            error = np.abs(found - 1 / (1 + np.exp(-truth[20_000:]))).mean()
+            if method == "isotonic" or bent[0] == 3 * truth[0] + 2:
+                assert error < 0.02
+    # A score that says the opposite of the truth says nothing.
+    level = calibrate("platt", -truth, churned)
+    assert level.slope == 0 and np.ptp(level.probability(truth)) == 0
+    few = calibrate("isotonic", np.array([0.0, 0.0, 1.0]), np.array([0, 1, 1]))
+    assert few.probability(np.array([-9.0, 0.0, 0.5, 9.0])).tolist() == [0.5, 0.5, 0.625, 0.75]
+
+
 # Kept models
 
 
@@ -175,12 +363,13 @@ def test_models_are_trained_again_when_anything_changes():
     features = make_features()
     today = features.filter(pl.col("snapshot_on") == date(2024, 12, 31))
     first = train_models(features, today)
-    # A kept model is a zip file, which holds the time of its making: bytes tell what was kept.
     same = train_models(features.sample(fraction=1, shuffle=True, seed=2), today, first)
     assert same.equals(first)
 
     def was_kept(kept: pl.DataFrame, **columns: pl.Expr) -> bool:
-        return train_models(features.with_columns(**columns), today, kept).equals(kept)
+        # A mark that training anew would not leave.
+        marked = kept.with_columns(seed=pl.lit(5, pl.Int64))
+        return train_models(features.with_columns(**columns), today, marked).equals(marked)
 
     assert was_kept(first)
     one = pl.when(pl.int_range(pl.len()) == 2000)
@@ -189,3 +378,12 @@ def test_models_are_trained_again_when_anything_changes():
     assert not was_kept(first.with_columns(trained_from=pl.lit("other rows")))
     assert not was_kept(first.drop("weights"))
     assert not was_kept(first.clear())
+
+
+def test_a_model_that_is_read_again_gives_the_same_scores(models):
+    rows = today(make_features(snapshots=16))
+    scores = score_customers(rows, models)
+    for row in models.filter("is_champion").iter_rows(named=True):
+        own = scores.filter(horizon_days=row["horizon_days"]).sort("customer_id")
+        found = predict(*model_of(row), rows.sort("customer_id"))
+        assert own["churn_probability"].to_numpy().tolist() == found.tolist()

@@ -145,6 +145,8 @@ def test_the_order_of_rows_does_not_matter_and_groups_are_measured_alone():
     n = 600
     frame = pl.DataFrame({
         "model_name": ["m"] * n,
+        "horizon_days": [90] * n,
+        "is_champion": [True] * n,
         "customer_id": [f"c{i:04}" for i in range(n)],
         "is_churned": rng.random(n) < 0.4,
         "churn_probability": np.round(rng.random(n), 2),
@@ -157,6 +159,9 @@ def test_the_order_of_rows_does_not_matter_and_groups_are_measured_alone():
     )
     # Iceland has too few customers, and nobody lives nowhere.
     assert found["group_value"].unique().sort().to_list() == ["DE", "FR", "all"]
+    # Groups are looked at of the model that scores.
+    others = measure_models(frame.with_columns(is_champion=False), {"country": "country"})
+    assert others.equals(found.filter(pl.col("group_type") == "all"))
     french = frame.filter(pl.col("country") == "FR")
     (auc,) = found.filter((pl.col("group_value") == "FR") & (pl.col("metric") == "roc_auc"))[
         "value"
@@ -169,6 +174,8 @@ def test_the_order_of_rows_does_not_matter_and_groups_are_measured_alone():
 def test_a_model_that_warns_of_nobody_has_no_precision():
     frame = pl.DataFrame({
         "model_name": ["m"] * 4,
+        "horizon_days": [90] * 4,
+        "is_champion": [True] * 4,
         "customer_id": ["a", "b", "c", "d"],
         "is_churned": [True, False, False, False],
         "churn_probability": [0.2, 0.1, 0.1, 0.3],
@@ -194,6 +201,8 @@ def test_what_cannot_be_measured_gets_a_sentence(score, is_churned, why):
 def test_without_churn_there_is_nothing_to_measure():
     frame = pl.DataFrame({
         "model_name": ["m"] * 3,
+        "horizon_days": [90] * 3,
+        "is_champion": [True] * 3,
         "customer_id": ["a", "b", "c"],
         "is_churned": [False] * 3,
         "churn_probability": [0.2, 0.1, 0.3],

@@ -1,4 +1,4 @@
-"""The churn score in SQL is the score of scikit-learn's logistic regression."""
+"""The churn scores in SQL are those of scikit-learn's linear models."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import duckdb
 import numpy as np
 import polars as pl
 import pytest
-import skops.io
 from conftest import Build
 
 from perennial.churn import FEATURES
-from perennial.churn.candidates import TRUSTED_TYPES, linear_weights, predict
-from perennial.churn.training import LINEAR
+from perennial.churn.candidates import model_of, predict
+from perennial.churn.training import SUMS
 
 
 def read(build: Build, sql: str) -> pl.DataFrame:
@@ -20,30 +19,62 @@ def read(build: Build, sql: str) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def linear_model(demo):
-    models = read(demo, "from intermediate.py_churn_models")
-    kept = models.filter(pl.col("model_name") == LINEAR)["fitted_model"][0]
-    return skops.io.loads(kept, trusted=TRUSTED_TYPES)
+def models(demo) -> list[dict]:
+    models = read(demo, "from intermediate.py_churn_models order by horizon_days, model_name")
+    return models.filter(pl.col("model_name").is_in(SUMS)).to_dicts()
 
 
-def test_sql_scores_as_python_does(demo, linear_model):
+@pytest.mark.parametrize("horizon", [7, 30, 90])
+def test_sql_scores_as_python_does(demo, models, horizon):
     today = read(demo, "from intermediate.churn_features_today order by customer_id")
-    scores = read(demo, "from intermediate.churn_linear_scores order by customer_id")
+    scores = read(
+        demo,
+        f"from intermediate.churn_scores_sql where horizon_days = {horizon} order by customer_id",
+    )
     assert scores.height == today.height > 500
     assert scores["customer_id"].equals(today["customer_id"])
     # Without missing values one half of the sum would not be tried.
     assert today["mean_gap_days"].null_count() > 50
-    expected = predict(LINEAR, linear_model, today)
+    [model] = [
+        model for model in models
+        if (model["model_name"], model["horizon_days"]) == (scores["model_name"][0], horizon)
+    ]  # fmt: skip
+    expected = predict(*model_of(model), today)
     assert np.abs(scores["churn_probability"].to_numpy() - expected).max() < 1e-9
 
 
-def test_weights_add_up_to_the_log_odds(demo, linear_model):
-    """By plain arithmetic, one customer at a time."""
+def test_sql_and_python_give_one_score_where_a_sum_is_champion(demo, models):
+    """The tables themselves: what Python has written, and what SQL makes of the weights."""
+    champions = [model["horizon_days"] for model in models if model["is_champion"]]
+    assert champions
+    differences = read(
+        demo,
+        """
+        select s.horizon_days, s.model_name = p.model_name as is_same,
+            max(abs(s.churn_probability - p.churn_probability)) as difference
+        from intermediate.churn_scores_sql as s
+        inner join intermediate.py_churn_scores as p using (customer_id, horizon_days)
+        group by all
+        """,
+    )
+    same = differences.filter("is_same")
+    assert sorted(same["horizon_days"]) == champions
+    assert same["difference"].max() < 1e-9
+
+
+def test_weights_add_up_to_the_log_odds(demo, models):
+    """By plain arithmetic, one customer at a time; the support vectors too."""
+    assert {model["model_name"] for model in models} == {"logistic_regression", "linear_svm"}
+    for model in models:
+        weights_add_up(demo, model)
+
+
+def weights_add_up(demo, model) -> None:
     today = read(demo, "from intermediate.churn_features_today order by customer_id limit 60")
-    terms = {term["feature"]: term for term in linear_weights(linear_model)}
+    terms = {term["feature"]: term for term in model["weights"]}
     assert list(terms) == ["intercept", *FEATURES]
     assert any(term["weight_if_missing"] for term in terms.values())
-    for row, expected in zip(today.to_dicts(), predict(LINEAR, linear_model, today), strict=True):
+    for row, expected in zip(today.to_dicts(), predict(*model_of(model), today), strict=True):
         log_odds = terms["intercept"]["weight"]
         for feature in FEATURES:
             term, value = terms[feature], row[feature]

@@ -108,9 +108,9 @@ create table marts.churn_model_evaluation (
     calibration_error double, top_decile_lift double
 );
 create table marts.churn_model_deciles (
-    model_name varchar, risk_decile bigint, n_customers bigint, n_churned bigint,
-    mean_probability double, churn_rate double, churn_rate_low double, churn_rate_high double,
-    lift double, cumulative_gain double
+    model_name varchar, horizon_days bigint, risk_decile bigint, n_customers bigint,
+    n_churned bigint, mean_probability double, churn_rate double, churn_rate_low double,
+    churn_rate_high double, lift double, cumulative_gain double
 );
 create table marts.churn_scores (
     customer_id varchar, scored_at timestamp, model_name varchar, horizon_days bigint,
@@ -123,8 +123,9 @@ create table marts.clusters (
     median_monetary_amount double
 );
 create table marts.churn_model_metrics (
-    model_name varchar, group_type varchar, group_value varchar, metric varchar,
-    n_customers bigint, n_churned bigint, value double, value_low double, value_high double
+    model_name varchar, horizon_days bigint, group_type varchar, group_value varchar,
+    metric varchar, n_customers bigint, n_churned bigint, value double, value_low double,
+    value_high double
 );
 create table marts.customer_lifetime_value (
     customer_id varchar, status varchar, model_name varchar, expected_purchases_90d double,
@@ -267,15 +268,19 @@ insert into marts.rfm values
     ('1', 'Champions', 3, 9, 900), ('2', 'Champions', 5, 7, 600), ('3', 'Lost', 300, 1, 20),
     ('4', 'Needs <b>care</b>', 80, 2, -10);
 insert into marts.churn_model_evaluation values
+    ('logistic_regression', 'trained', true, 30, date '2024-01-01', date '2024-04-01', 7, 7, 1,
+     .6, .2, .5, .07, 1.1),
     ('recency', 'trained', false, 90, date '2024-01-01', date '2024-04-01', 1000, 450, .45,
      .7, .21, .6, .08, 1.6),
     ('logistic_regression', 'trained', true, 90, date '2024-01-01', date '2024-04-01', 1000, 450,
      .45, .8, .19, .55, .021, 1.9);
 insert into marts.churn_model_deciles
-select 'logistic_regression', d, 100, 90 - 9 * (d - 1), .92 - .09 * (d - 1), .9 - .09 * (d - 1),
-    greatest(.82 - .09 * (d - 1), 0), .95 - .085 * (d - 1), 2 - d / 10, d / 10
+select 'logistic_regression', 90, d, 100, 90 - 9 * (d - 1), .92 - .09 * (d - 1),
+    .9 - .09 * (d - 1), greatest(.82 - .09 * (d - 1), 0), .95 - .085 * (d - 1), 2 - d / 10, d / 10
 from (select cast(unnest(range(1, 11)) as int) as d);
-insert into marts.churn_model_deciles values ('recency', 1, 7, 7, 1, 1, 1, 1, 1, 1);
+insert into marts.churn_model_deciles values ('recency', 90, 1, 7, 7, 1, 1, 1, 1, 1, 1);
+insert into marts.churn_model_deciles values
+    ('logistic_regression', 30, 1, 7, 7, 1, 1, 1, 1, 1, 1);
 insert into marts.churn_scores
 select n, timestamp '2024-04-10', 'logistic_regression', 90, .9, if(n < 9, 1, 2),
     'last order ' || (90 + n) || ' days ago (raises the risk)', null, null
@@ -284,10 +289,10 @@ from (select unnest(range(20)) as n);
 insert into marts.clusters values
     ('rare', 3, .75, 20, .02, 200, 1, 7), ('recent, big spenders', 1, .25, 980, .98, 3, 9, 980);
 insert into marts.churn_model_metrics values
-    ('logistic_regression', 'country', 'DE', 'roc_auc', 300, 120, .81, .77, .85),
-    ('logistic_regression', 'country', 'DE', 'recall', 300, 120, .5, null, null),
-    ('logistic_regression', 'all', 'all', 'roc_auc', 1000, 450, .8, .78, .82),
-    ('recency', 'country', 'FR', 'roc_auc', 300, 120, .61, .57, .65);
+    ('logistic_regression', 90, 'country', 'DE', 'roc_auc', 300, 120, .81, .77, .85),
+    ('logistic_regression', 90, 'country', 'DE', 'recall', 300, 120, .5, null, null),
+    ('logistic_regression', 90, 'all', 'all', 'roc_auc', 1000, 450, .8, .78, .82),
+    ('recency', 90, 'country', 'FR', 'roc_auc', 300, 120, .61, .57, .65);
 insert into marts.customer_lifetime_value values
     ('1', 'forecast', 'mbg_nbd', 1.25, 40, 120), ('2', 'forecast', 'mbg_nbd', 11.25, 60, 200);
 insert into marts.lifetime_value_models values

@@ -1,6 +1,7 @@
 with deciles as (
     select
         model_name,
+        horizon_days,
         risk_decile,
         count(*) as n_customers,
         count_if(is_churned) as n_churned,
@@ -13,10 +14,14 @@ with deciles as (
 totals as (
     select
         *,
-        sum(n_customers) over (partition by model_name) as n_customers_of_model,
-        sum(n_churned) over (partition by model_name) as n_churned_of_model,
+        sum(n_customers) over (
+            partition by model_name, horizon_days
+        ) as n_customers_of_model,
         sum(n_churned) over (
-            partition by model_name
+            partition by model_name, horizon_days
+        ) as n_churned_of_model,
+        sum(n_churned) over (
+            partition by model_name, horizon_days
             order by risk_decile
             rows between unbounded preceding and current row
         ) as n_churned_so_far
@@ -25,6 +30,7 @@ totals as (
 
 select
     cast(model_name as string) as model_name,
+    cast(horizon_days as integer) as horizon_days,
     cast(risk_decile as integer) as risk_decile,
     cast(n_customers as bigint) as n_customers,
     cast(n_churned as bigint) as n_churned,

@@ -2,15 +2,20 @@
 with ranked as (
     select
         *,
-        rank() over (partition by model_name order by churn_probability)
-        + (count(*) over (partition by model_name, churn_probability) - 1)
-        / 2.0 as mean_rank
+        rank() over (
+            partition by model_name, horizon_days
+            order by churn_probability
+        )
+        + (
+            count(*) over (partition by model_name, horizon_days, churn_probability) - 1
+        ) / 2.0 as mean_rank
     from {{ ref('churn_test_predictions') }}
 ),
 
 scored as (
     select
         model_name,
+        horizon_days,
         count(*) as n_customers,
         count_if(is_churned) as n_churned,
         -- The area under the ROC curve is the Mann-Whitney statistic as a share.
@@ -39,6 +44,7 @@ scored as (
 by_decile as (
     select
         model_name,
+        horizon_days,
         sum({{ perennial.exact('n_customers * abs(mean_probability - churn_rate)') }})
         / cast(sum(n_customers) as double) as calibration_error,
         max(lift) filter (where risk_decile = 1) as top_decile_lift
@@ -59,10 +65,19 @@ select
     cast(scored.log_loss as double) as log_loss,
     cast(by_decile.calibration_error as double) as calibration_error,
     cast(by_decile.top_decile_lift as double) as top_decile_lift,
+    cast(models.calibration as string) as calibration,
+    cast(models.incumbent as string) as incumbent,
+    cast(models.selection_gain as double) as selection_gain,
+    cast(models.selection_noise as double) as selection_noise,
     cast(models.trained_until_on as date) as trained_until_on,
+    cast(models.selected_on as date) as selected_on,
     cast(models.tested_on as date) as tested_on
 from {{ ref('py_churn_models') }} as models
 left join scored
-    on models.model_name = scored.model_name
+    on
+        models.model_name = scored.model_name
+        and models.horizon_days = scored.horizon_days
 left join by_decile
-    on models.model_name = by_decile.model_name
+    on
+        models.model_name = by_decile.model_name
+        and models.horizon_days = by_decile.horizon_days

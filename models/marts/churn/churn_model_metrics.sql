@@ -1,5 +1,6 @@
 select
     cast(model_name as string) as model_name,
+    cast(horizon_days as integer) as horizon_days,
     cast(group_type as string) as group_type,
     cast(group_value as string) as group_value,
     cast(metric as string) as metric,

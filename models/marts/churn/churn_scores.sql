@@ -15,5 +15,6 @@ select
     cast(scored_at as timestamp) as scored_at
 from
     {{ ref(
-        'py_churn_scores' if perennial.runs_python() else 'churn_linear_scores'
+        'py_churn_scores' if perennial.runs_python() else 'churn_scores_sql'
     ) }}
+where horizon_days = {{ perennial.setting('churn_horizon_days') }}

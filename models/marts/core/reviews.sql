@@ -1,3 +1,25 @@
+{%- call perennial.touched() %}
+    -- Which keys to do again.
+    {{ perennial.changes('checked_reviews', 'review_id') }}
+    union
+    select review_id
+    from {{ ref('stg_reviews') }}
+    where
+        {{ perennial.newly_happened('reviewed_at') }}
+        or 'reviews' in ({{ perennial.changes('first_loads', 'table_name') }})
+{%- endcall %}
+with reviews as (
+    select
+        *,
+        (
+            select load_began_at
+            from {{ ref('first_loads') }}
+            where table_name = 'reviews'
+        ) as load_began_at
+    from {{ ref('stg_reviews') }}
+    {{ perennial.touched_only('review_id') }}
+)
+
 select
     cast(reviews.review_id as string) as review_id,
     cast(reviews.product_id as string) as product_id,
@@ -8,6 +30,13 @@ select
     cast(reviews.language as string) as language,
     cast(reviews.reviewed_at as timestamp) as reviewed_at,
     cast({{ perennial.local_date('reviews.reviewed_at') }} as date) as reviewed_on,
-    cast(reviews.ingested_at as timestamp) as ingested_at
-from {{ ref('stg_reviews') }} as reviews
-where reviews.reviewed_at <= (select clock.as_of from {{ ref('clock') }} as clock)
+    cast(reviews.ingested_at as timestamp) as ingested_at,
+    cast(
+        {{ perennial.known_at(
+            'reviews.reviewed_at', 'reviews.first_ingested_at', 'reviews.load_began_at'
+        ) }}
+        as timestamp
+    ) as known_at
+from reviews
+cross join {{ ref('clock') }} as clock
+where reviews.reviewed_at <= clock.as_of

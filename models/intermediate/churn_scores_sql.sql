@@ -1,7 +1,10 @@
--- The logistic regression as a sum, for engines that cannot run Python.
+-- Churn scored with nothing but SQL, for any engine: a logistic regression, or a linear support
+-- vector machine with its calibration, is a sum.
 {%- set features = perennial.churn_feature_names() %}
 with weights as (
     select
+        model_name,
+        horizon_days,
         {%- for feature in features %}
         max(weight) filter (where feature = '{{ feature }}') as {{ feature }}_weight,
         max(fill_value) filter (where feature = '{{ feature }}') as {{ feature }}_fill,
@@ -10,13 +13,15 @@ with weights as (
         {%- endfor %}
         max(weight) filter (where feature = 'intercept') as intercept_weight
     from {{ ref('churn_weights') }}
+    group by model_name, horizon_days
 ),
 
 summed as (
     select
         customers.customer_id,
         customers.snapshot_at,
-        customers.horizon_days,
+        weights.model_name,
+        weights.horizon_days,
         weights.intercept_weight
         {%- for feature in features %}
         -- Counts, days and amounts weigh on a logarithmic scale.
@@ -29,13 +34,12 @@ summed as (
         {%- endfor %} as log_odds
     from {{ ref('churn_features_today') }} as customers
     cross join weights
-    where weights.intercept_weight is not null
 )
 
 select
     customer_id,
     snapshot_at as scored_at,
-    'logistic_regression' as model_name,
+    model_name,
     horizon_days,
     1 / (1 + exp(-log_odds)) as churn_probability,
     -- Reasons are told by Python.
