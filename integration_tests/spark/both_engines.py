@@ -50,7 +50,8 @@ INSTEAD = {
 # Models are fitted and tested there, and what rests on them is there.
 ONLY_WHERE_PYTHON_RUNS = {
     "churn_model_evaluation", "churn_model_deciles", "churn_model_metrics", "churn_risk_by_value",
-    "churn_feature_importance", "churn_score_stability", "model_runs",
+    "churn_feature_importance", "churn_score_stability", "model_runs", "weekly_forecasts",
+    "customer_predictions",
     "customer_lifetime_value", "lifetime_value_models", "lifetime_value_calibration",
     "customer_clusters", "clusters", "cluster_models", "customer_profiles", "customer_tags",
     "feature_drift",

@@ -23,7 +23,7 @@ OTHER = "(other)"
 BY_CHANNEL = "_by_channel"
 CANDIDATES = tuple(name + suffix for name in MODELS for suffix in ("", BY_CHANNEL))
 
-HORIZONS = (30, 90, 365)
+HORIZONS = (28, 30, 90, 365)
 # Of the outcomes a tenth at most shall lie below an interval and a tenth above.
 TAIL = 0.1
 # Where the models foretell next to nothing of what came, an interval still has an end.

@@ -1,0 +1,26 @@
+with steps as (
+    select *
+    from {{ ref('category_steps') }}
+),
+
+foretold as (
+    {{ perennial.next_category('steps') }}
+),
+
+placed as (
+    select
+        *,
+        row_number() over (
+            partition by customer_id
+            order by round(probability, 12) desc nulls last, category nulls last
+        ) as place
+    from foretold
+)
+
+select
+    cast(customer_id as string) as customer_id,
+    cast(last_category as string) as last_category,
+    cast(category as string) as next_category,
+    cast(probability as double) as next_category_probability
+from placed
+where place = 1

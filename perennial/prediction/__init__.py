@@ -1,0 +1,1 @@
+"""What a shop's weeks ahead will bring."""
