@@ -480,6 +480,41 @@ def feed(days: pl.DataFrame) -> Spec:
     return _finish(alt.layer(*layers), 180)
 
 
+def weeks(ahead: pl.DataFrame) -> Spec:
+    """Orders expected in each of the weeks ahead, with their interval."""
+    rows = ahead.select(
+        "expected",
+        "expected_low",
+        "expected_high",
+        week=pl.col("week_start_on").dt.strftime("%-d %b"),
+    )
+    base = alt.Chart(rows).encode(
+        x=alt.X(
+            "week:O",
+            sort=rows["week"].to_list(),
+            title="Week from",
+            axis=alt.Axis(labelAngle=-40, labelColor="var(--ink)"),
+        ),
+        tooltip=[
+            alt.Tooltip("week:O", title="Week from"),
+            alt.Tooltip("expected:Q", title="Orders", format=",.0f"),
+            alt.Tooltip("expected_low:Q", title="From", format=",.0f"),
+            alt.Tooltip("expected_high:Q", title="To", format=",.0f"),
+        ],
+    )
+    y = alt.Y(
+        "expected:Q",
+        title=None,
+        scale=alt.Scale(domainMin=0),
+        axis=alt.Axis(format=",.0f", tickCount=4),
+    )
+    band = base.mark_area(**STYLES["band"]).encode(
+        y=alt.Y("expected_low:Q", title=None), y2="expected_high:Q"
+    )
+    line = base.mark_line(**STYLES["line"]).encode(y=y)
+    return _finish(alt.layer(band, line), 220)
+
+
 def _with_room(deciles: pl.DataFrame, top: float) -> pl.DataFrame:
     """Mark the deciles whose number can stand above its interval without meeting another."""
     numbered: list[tuple[float, float]] = []

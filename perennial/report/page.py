@@ -290,10 +290,44 @@ def growth(marts: Marts, currency: str | None) -> Context:
     """Who was won and lost month by month, and why the last month's revenue changed."""
     customers = _section(_growth, marts)
     change = _section(_change, marts, currency)
+    ahead = _section(_weeks_ahead, marts)
     return {
         "customers": customers,
         "change": change,
-        "charts": customers.get("charts", {}) | change.get("charts", {}),
+        "ahead": ahead,
+        "charts": customers.get("charts", {}) | change.get("charts", {}) | ahead.get("charts", {}),
+    }
+
+
+def _weeks_ahead(marts: Marts) -> Context:
+    frame = queries.weeks(marts)
+    first = frame.row(0, named=True)
+    if first["expected"] is None:
+        return {"nothing": f"{first['status'] or 'nothing is forecast'}."}
+    rows = [
+        {
+            "week": formatting.day(row["week_start_on"]),
+            "expected": formatting.count(round(row["expected"])),
+            "low": formatting.count(round(row["expected_low"])),
+            "high": formatting.count(round(row["expected_high"])),
+            "error": formatting.number(row["mean_absolute_error"], 1),
+            "naive_error": formatting.number(row["naive_mean_absolute_error"], 1),
+            "is_better": "yes" if row["is_better_than_naive"] else "no",
+        }
+        for row in frame.iter_rows(named=True)
+    ]
+    return {
+        "rows": rows,
+        "n_weeks": len(rows),
+        "is_naive": first["model_name"] != "regression",
+        "n_tests": formatting.count(first["n_tests"]),
+        "coverage": share(first["coverage_rate"]),
+        "summary": "Line chart of the orders expected per week: "
+        + "; ".join(
+            f"from {row['week']} {row['expected']} ({row['low']} to {row['high']})" for row in rows
+        )
+        + ".",
+        "charts": {"chart-weeks": charts.weeks(frame)},
     }
 
 
@@ -524,8 +558,71 @@ def segments(marts: Marts, currency: str | None) -> Context:
             for row in rows
         )
         + ".",
+        "map": _section(_segment_map, marts),
+        "moves": _section(_segment_moves, marts),
         "clusters": _section(_clusters, marts),
         "charts": {"chart-segments": charts.rfm(frame)},
+    }
+
+
+def _segment_map(marts: Marts) -> Context:
+    frame = queries.rfm_cells(marts)
+    cells = {
+        (row["recency_score"], row["frequency_score"]): row for row in frame.iter_rows(named=True)
+    }
+    n_all = frame["n_customers"].sum()
+    steps = heat_steps(frame["n_customers"].max() / n_all)
+
+    def cell(row: Context | None) -> Context | None:
+        if row is None:
+            return None
+        return {
+            "step": sum(row["n_customers"] / n_all >= bound for bound in steps[1:HEAT_STEPS]),
+            "n_customers": formatting.count(row["n_customers"]),
+            "segment": row["segment"],
+        }
+
+    return {
+        "rows": [
+            {
+                "frequency": frequency,
+                "cells": [cell(cells.get((recency, frequency))) for recency in range(1, 6)],
+            }
+            for frequency in range(5, 0, -1)
+            # Where many bought as often, not every score is in use.
+            if any(score == frequency for _, score in cells)
+        ]
+    }
+
+
+# So many of the segments that customers went to are named.
+MOVES_SHOWN = 3
+
+
+def _segment_moves(marts: Marts) -> Context:
+    frame = queries.segment_moves(marts)
+    segments_now = set(frame["to_segment"])
+    rows = []
+    for (segment,), moves in frame.group_by("from_segment", maintain_order=True):
+        stayed = moves.filter(pl.col("to_segment") == segment)["share_of_segment"].sum()
+        elsewhere = moves.filter(pl.col("to_segment") != segment).head(MOVES_SHOWN)
+        rows.append(
+            {
+                "segment": segment,
+                "n": moves["n_customers"].sum(),
+                "n_customers": formatting.count(moves["n_customers"].sum()),
+                # Nobody stays what nobody is.
+                "stayed": share(stayed) if segment in segments_now else "–",
+                "to": [
+                    f"{row['to_segment']} {share(row['share_of_segment'])}"
+                    for row in elsewhere.iter_rows(named=True)
+                ],
+            }
+        )
+    return {
+        "rows": sorted(rows, key=lambda row: (-row["n"], row["segment"])),
+        "from_on": formatting.day(frame["from_on"][0]),
+        "to_on": formatting.day(frame["to_on"][0]),
     }
 
 
@@ -555,6 +652,7 @@ def churn(marts: Marts) -> Context:
         "horizon_days": frame["horizon_days"][0],
         "test": None,
         "groups": None,
+        "themes": None,
         "charts": {},
     }
     champion = frame.row(0, named=True)
@@ -566,6 +664,7 @@ def churn(marts: Marts) -> Context:
     else:
         context["test"] = _section(_churn_test, marts, champion)
         context["groups"] = _section(_churn_groups, marts, champion)
+        context["themes"] = _section(_churn_themes, marts, champion)
         context["charts"] = context["test"].get("charts", {})
     context["risk"] = _section(_churn_risk, marts)
     return context
@@ -700,6 +799,25 @@ def _candidate(row: Context) -> Context:
         "calibration_error": formatting.number(row["calibration_error"], 3),
         "top_decile_lift": formatting.number(row["top_decile_lift"], 2),
     }
+
+
+def _churn_themes(marts: Marts, champion: Context) -> Context:
+    return {
+        "rows": [
+            {
+                "theme": row["theme"],
+                "auc_drop": formatting.number(row["auc_drop"], 3),
+                "interval": _interval_of(row["auc_drop_low"], row["auc_drop_high"], 3),
+            }
+            for row in queries.churn_themes(marts, champion["horizon_days"]).iter_rows(named=True)
+        ]
+    }
+
+
+def _interval_of(low: float | None, high: float | None, digits: int) -> str:
+    if low is None or high is None:
+        return "–"
+    return f"{formatting.number(low, digits)} to {formatting.number(high, digits)}"
 
 
 def _churn_groups(marts: Marts, champion: Context) -> Context:

@@ -38,7 +38,13 @@ COLUMNS = {
         "difference difference_low difference_high is_more_than_noise explanation",
         "funnels": "funnel mode grain period_start_on segment_type step event is_mature "
         "n_entered n_reached median_hours_from_entry",
-        "rfm": "segment recency_days frequency monetary_amount",
+        "rfm": "segment recency_days frequency monetary_amount recency_score frequency_score",
+        "segment_migrations": "from_on to_on from_segment to_segment n_customers share_of_segment",
+        "weekly_forecasts": "metric week_start_on horizon_weeks status model_name expected "
+        "expected_low expected_high n_tests mean_absolute_error naive_mean_absolute_error "
+        "is_better_than_naive coverage_rate",
+        "churn_feature_importance": "horizon_days theme feature auc_drop auc_drop_low "
+        "auc_drop_high",
         "clusters": "cluster n_customers customer_share revenue_amount revenue_share "
         "median_recency_days median_frequency median_monetary_amount",
         "churn_model_evaluation": "model_name status is_champion horizon_days trained_until_on "
@@ -498,6 +504,67 @@ def rfm_segments(marts: Marts) -> pl.DataFrame:
         """,
         "rfm",
         empty="no customer has ordered yet.",
+    )
+
+
+def rfm_cells(marts: Marts) -> pl.DataFrame:
+    """One row per recency and frequency score that customers have, with their commonest segment."""
+    return marts.read(
+        """
+        select
+            recency_score,
+            frequency_score,
+            count(*) as n_customers,
+            mode(coalesce(segment, 'unnamed') order by segment) as segment
+        from marts.rfm
+        where recency_score is not null and frequency_score is not null
+        group by recency_score, frequency_score
+        """,
+        "rfm",
+        empty="no customer has ordered yet.",
+    )
+
+
+def segment_moves(marts: Marts) -> pl.DataFrame:
+    """One row per segment of the earlier day and of the last, the most customers first."""
+    return marts.read(
+        """
+        select *
+        from marts.segment_migrations
+        where to_on = (select max(to_on) from marts.segment_migrations)
+        order by n_customers desc, from_segment, to_segment
+        """,
+        "segment_migrations",
+        empty="no customer has ordered yet.",
+    )
+
+
+def weeks(marts: Marts) -> pl.DataFrame:
+    """One row per week ahead: how many orders are expected, and how good that is."""
+    return marts.read(
+        """
+        select *
+        from marts.weekly_forecasts
+        where metric = 'orders'
+        order by week_start_on
+        """,
+        "weekly_forecasts",
+        empty="no week has wholly passed since the first order.",
+    )
+
+
+def churn_themes(marts: Marts, horizon_days: int) -> pl.DataFrame:
+    """One row per theme of features: how much the model in use goes by it, the most first."""
+    return marts.read(
+        """
+        select theme, auc_drop, auc_drop_low, auc_drop_high
+        from marts.churn_feature_importance
+        where horizon_days = $horizon_days and feature is null and isfinite(auc_drop)
+        order by auc_drop desc, theme
+        """,
+        "churn_feature_importance",
+        empty="the test has too few customers.",
+        horizon_days=horizon_days,
     )
 
 

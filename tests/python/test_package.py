@@ -110,7 +110,7 @@ def test_a_model_on_top_of_a_mart(installed):
 def test_the_python_models_ran(installed):
     # Three months cannot teach what ninety days without an order mean, and the models say so.
     statuses = installed.query("select distinct status from retention_work.py_churn_models")
-    assert len(statuses) == 1 and statuses[0][0].startswith("abstained")
+    assert statuses and all(status.startswith("abstained") for (status,) in statuses)
     assert installed.query("select count(*) from retention_work.py_churn_scores") == [(0,)]
 
 

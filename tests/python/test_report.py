@@ -39,6 +39,7 @@ CHARTS = [
     "chart-second-order",
     "chart-growth",
     "chart-change",
+    "chart-weeks",
     "chart-segments",
     "chart-deciles",
     "chart-calibration",
@@ -99,7 +100,21 @@ create table marts.funnels (
 );
 create table marts.rfm (
     customer_id varchar, segment varchar, recency_days bigint, frequency bigint,
-    monetary_amount decimal(18, 2)
+    monetary_amount decimal(18, 2), recency_score bigint, frequency_score bigint
+);
+create table marts.segment_migrations (
+    from_on date, to_on date, from_segment varchar, to_segment varchar, n_customers bigint,
+    share_of_segment double
+);
+create table marts.weekly_forecasts (
+    metric varchar, week_start_on date, horizon_weeks bigint, status varchar, model_name varchar,
+    expected double, expected_low double, expected_high double, n_tests bigint,
+    mean_absolute_error double, naive_mean_absolute_error double, is_better_than_naive boolean,
+    coverage_rate double
+);
+create table marts.churn_feature_importance (
+    horizon_days bigint, theme varchar, feature varchar, auc_drop double, auc_drop_low double,
+    auc_drop_high double
 );
 create table marts.churn_model_evaluation (
     model_name varchar, status varchar, is_champion boolean, horizon_days bigint,
@@ -265,8 +280,21 @@ insert into marts.funnels values
     ('a_funnel', 'strict', 'month', '2024-03-01', 'all', 'all', 1, 'search', true, 9, 9, null),
     ('buying', 'ordered', 'week', '2024-03-04', 'all', 'all', 1, 'product_view', true, 7, 7, null);
 insert into marts.rfm values
-    ('1', 'Champions', 3, 9, 900), ('2', 'Champions', 5, 7, 600), ('3', 'Lost', 300, 1, 20),
-    ('4', 'Needs <b>care</b>', 80, 2, -10);
+    ('1', 'Champions', 3, 9, 900, 5, 5), ('2', 'Champions', 5, 7, 600, 5, 5),
+    ('3', 'Lost', 300, 1, 20, 1, 1), ('4', 'Needs <b>care</b>', 80, 2, -10, 3, 4);
+insert into marts.segment_migrations values
+    ('2023-10-12', '2024-01-10', 'Lost', 'Champions', 9, 1),
+    ('2024-01-10', '2024-04-09', 'Champions', 'Champions', 30, .75),
+    ('2024-01-10', '2024-04-09', 'Champions', 'Lost', 8, .2),
+    ('2024-01-10', '2024-04-09', 'Champions', 'Needs <b>care</b>', 2, .05),
+    ('2024-01-10', '2024-04-09', 'Not yet a customer', 'Champions', 60, 1);
+insert into marts.weekly_forecasts
+select m, date '2024-04-08' + cast(7 * n as int), n, 'forecast', 'regression', 20 + n, 15, 30 + n,
+    26, 3.25, 5, n < 4, .81
+from (select unnest(range(1, 9)) as n), (values ('orders'), ('active_customers')) as of (m);
+insert into marts.churn_feature_importance values
+    (90, 'visits', null, .12, .09, .15), (90, 'visits', 'days_since_visit', .02, .01, .03),
+    (90, 'recency', null, .2, .1, .3), (7, 'device', null, .5, .4, .6);
 insert into marts.churn_model_evaluation values
     ('logistic_regression', 'trained', true, 30, date '2024-01-01', date '2024-04-01', 7, 7, 1,
      .6, .2, .5, .07, 1.1),
@@ -421,6 +449,9 @@ def test_every_section_has_its_figures(page):
     segments = section_of(page, "segments")
     assert "4 customers with an order" in segments
     assert "Champions 2 50.0% 1,500.00 99.3%" in segments
+    assert "5 2 Champions 4 1 Needs <b>care</b> 1 1 Lost" in segments
+    assert "Champions 40 75.0% Lost 20.0%, Needs <b>care</b> 5.0%" in segments
+    assert "Not yet a customer 60 – Champions 100.0%" in segments
     assert "recent, big spenders 1 25.0% 980.00 98.0% 3 9.0 980.00 rare 3 75.0%" in segments
 
 
@@ -739,7 +770,12 @@ def test_shop_of_one_order(folder):
         (2, 'average_order', 'Average order', 'money', 9.5, null, 'Now.')""",
         """insert into marts.cohort_retention values
         ('month', 'all', 'all', date '2024-04-01', 0, false, 1, null, null, null, null, null)""",
-        "insert into marts.rfm values ('1', 'New customers', 0, 1, 0)",
+        "insert into marts.rfm values ('1', 'New customers', 0, 1, 0, 5, 1)",
+        """insert into marts.segment_migrations values
+        ('2024-01-10', '2024-04-09', 'Not yet a customer', 'New customers', 1, 1)""",
+        """insert into marts.weekly_forecasts values ('orders', '2024-04-15', 1,
+        'abstained: 0 whole weeks are known; needed are 51', null, null, null, null, null, null,
+        null, null, null)""",
         """insert into marts.churn_model_evaluation values ('logistic_regression',
         'abstained: the history is shorter than three horizons of 90 days', false, 90,
         null, null, null, null, null, null, null, null, null, null)""",

@@ -165,6 +165,9 @@ def test_tracked_tables_are_made_in_full_and_equal(branch):
         connection.execute(f"attach '{branch.production}' as production (read_only)")
         for schema, tables in schemas(slim).items():
             for table in tables if schema not in KEPT_BY_HOOKS else ():
+                if table == "model_runs":
+                    # What was trained before is told by production alone.
+                    continue
                 ours, theirs = (
                     fingerprint(connection, f"{database}.{schema}.{table}")
                     for database in ("ci", "production")
@@ -179,7 +182,10 @@ def test_a_changed_macro_builds_its_models_and_a_failing_test_is_found(branch):
     slim = branch.slim(f"--exclude {RETENTION} resource_type:unit_test")
     branch.restore(file)
     assert slim.returncode != 0
-    assert slim.built == {"cohort_retention", "churn_model_evaluation", "churn_model_deciles"}
+    assert slim.built == {
+        "cohort_retention", "churn_model_evaluation", "churn_model_deciles",
+        "next_category_evaluation",
+    }  # fmt: skip
     assert re.search(r"FAIL \d+ cells_are_possible", slim.output), slim.output[-4000:]
     assert branch.bytes_of_production() == before
 

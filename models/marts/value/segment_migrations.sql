@@ -1,0 +1,33 @@
+{%- set horizon = perennial.setting('churn_horizon_days') %}
+with moves as (
+    select
+        {{ perennial.add_days('later.moment_on', -horizon) }} as from_on,
+        later.moment_on as to_on,
+        coalesce(earlier.segment, 'Not yet a customer') as from_segment,
+        later.segment as to_segment
+    from {{ ref('segment_moments') }} as later
+    left join {{ ref('segment_moments') }} as earlier
+        on
+            later.customer_id = earlier.customer_id
+            and {{ perennial.add_days('later.moment_on', -horizon) }} = earlier.moment_on
+    -- Before the first of the moments nothing is known of anyone.
+    where later.moment_on > (
+        select min(first_ones.moment_on)
+        from {{ ref('segment_moments') }} as first_ones
+    )
+)
+
+select
+    cast(from_on as date) as from_on,
+    cast(to_on as date) as to_on,
+    cast(from_segment as string) as from_segment,
+    cast(to_segment as string) as to_segment,
+    cast(count(*) as bigint) as n_customers,
+    cast(
+        count(*)
+        / cast(
+            sum(count(*)) over (partition by to_on, from_segment) as double
+        ) as double
+    ) as share_of_segment
+from moves
+group by from_on, to_on, from_segment, to_segment
