@@ -151,13 +151,12 @@ def read_warehouse(warehouse: Path) -> tuple[pl.DataFrame, pl.DataFrame, str]:
         models = connection.sql("from intermediate.py_churn_models").pl()
         rows = connection.sql(
             """
-            select customer_id, snapshot_on, snapshot_at, predictions.is_churned, model_name,
-                churn_probability
-            from intermediate.churn_test_predictions as predictions
-            inner join intermediate.churn_features as features using (customer_id)
-            inner join intermediate.py_churn_models as models using (model_name, horizon_days)
-            where features.snapshot_on = models.tested_on
-                and predictions.horizon_days = features.horizon_days
+            select p.customer_id, f.snapshot_on, f.snapshot_at, p.is_churned, p.model_name,
+                p.churn_probability
+            from intermediate.churn_test_predictions as p
+            inner join intermediate.churn_features as f using (customer_id, horizon_days)
+            inner join intermediate.py_churn_models as m using (model_name, horizon_days)
+            where f.snapshot_on = m.tested_on
             """
         ).pl()
     trained(models)
