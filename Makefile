@@ -134,6 +134,10 @@ spark: install install-spark ## the demo on Apache Spark, and every table compar
 bench-churn: install ## churn models against the best that can be known, on simulated shops
 	@$(BIN)/python benchmarks/churn.py
 
+.PHONY: bench-models
+bench-models: install .venv-lifetimes/.installed ## the models beside lifetimes and a plain notebook (MORE="--retail DIR")
+	@$(BIN)/python benchmarks/models.py --lifetimes .venv-lifetimes/bin/python $(MORE)
+
 .PHONY: bench-retention
 bench-retention: install ## what retention costs, by model and by definition, on a shop of a million orders (MORE="--folder DIR")
 	@$(BIN)/python benchmarks/retention.py $(MORE)
@@ -181,6 +185,12 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@echo "Installing Spark into .venv-spark (some 500 MB to load) …"
 	@$(PYTHON) -m venv .venv-spark
 	@.venv-spark/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-spark.txt
+	@touch $@
+
+.venv-lifetimes/.installed: benchmarks/requirements-lifetimes.txt
+	@echo "Installing lifetimes into .venv-lifetimes …"
+	@$(PYTHON) -m venv .venv-lifetimes
+	@.venv-lifetimes/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-lifetimes.txt
 	@touch $@
 
 .venv-low/.installed: requirements-low.txt pyproject.toml

@@ -25,9 +25,18 @@ terms as (
     select
         model_name,
         horizon_days,
-        unnest(weights, recursive := true)
-    from sums
-    where place = 1
+        term.feature as feature,
+        term.fill_value as fill_value,
+        term.weight as weight,
+        term.weight_if_missing as weight_if_missing
+    from (
+        select
+            model_name,
+            horizon_days,
+            unnest(weights) as term
+        from sums
+        where place = 1
+    ) as unnested
 )
 {%- else %}
 -- Learned where Python runs, and brought here like raw data.

@@ -3,7 +3,8 @@
 -- the orders and refunds that were known by then.
 with moments as (
     select
-        {{ perennial.add_days('clock.as_of_on', '-numbers.n * ' ~ horizon) }} as moment_on,
+        {{ perennial.add_days('clock.as_of_on', '-numbers.n * ' ~ horizon) }}
+            as moment_on,
         {{ perennial.start_of_day_utc(
             perennial.add_days('clock.as_of_on', '1 - numbers.n * ' ~ horizon)
         ) }} as ended_at

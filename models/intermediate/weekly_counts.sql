@@ -22,7 +22,9 @@ counted as (
     group by 1
 )
 
-{% for metric, column in [('orders', 'n_orders'), ('active_customers', 'n_customers')] -%}
+{% for metric, column in [
+    ('orders', 'n_orders'), ('active_customers', 'n_customers')
+] -%}
 select
     '{{ metric }}' as metric,
     weeks.week_start_on,

@@ -21,6 +21,6 @@ select
     cast(customer_id as string) as customer_id,
     cast(last_category as string) as last_category,
     cast(category as string) as next_category,
-    cast(probability as double) as next_category_probability
+    cast(round(probability, 12) as double) as next_category_probability
 from placed
 where place = 1

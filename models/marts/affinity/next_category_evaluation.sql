@@ -61,10 +61,14 @@ hits as (
         count_if(came.category = came.last_category) as n_hits_of_last,
         count_if(came.category = commonest.category) as n_hits_of_commonest,
         -- Who is hit by one of two rules only tells them apart.
-        count_if(came.category = placed.category and came.category <> came.last_category)
-            as n_hits_alone,
-        count_if(came.category <> placed.category and came.category = came.last_category)
-            as n_hits_of_last_alone,
+        count_if(
+            came.category = placed.category
+            and came.category <> came.last_category
+        ) as n_hits_alone,
+        count_if(
+            came.category <> placed.category
+            and came.category = came.last_category
+        ) as n_hits_of_last_alone,
         cast(sum({{ perennial.exact('placed.probability') }}) as double)
             as expected_hits
     from came

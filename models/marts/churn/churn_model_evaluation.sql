@@ -2,14 +2,17 @@
 with ranked as (
     select
         *,
-        rank() over (
+        rank() over scores
+        + (count(*) over equal_scores - 1) / 2.0 as mean_rank
+    from {{ ref('churn_test_predictions') }}
+    window
+        scores as (
             partition by model_name, horizon_days
             order by churn_probability
+        ),
+        equal_scores as (
+            partition by model_name, horizon_days, churn_probability
         )
-        + (
-            count(*) over (partition by model_name, horizon_days, churn_probability) - 1
-        ) / 2.0 as mean_rank
-    from {{ ref('churn_test_predictions') }}
 ),
 
 scored as (

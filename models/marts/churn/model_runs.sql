@@ -10,12 +10,12 @@ with metrics as (
         model_name,
         horizon_days,
         {%- for metric in [
-            'roc_auc', 'pr_auc', 'brier_score', 'log_loss', 'expected_calibration_error',
+            'pr_auc', 'brier_score', 'log_loss', 'expected_calibration_error',
             'top_decile_lift', 'empc'
         ] %}
-        max(value) filter (where metric = '{{ metric }}') as {{ metric }}
-        {{- ',' if not loop.last }}
+        max(value) filter (where metric = '{{ metric }}') as {{ metric }},
         {%- endfor %}
+        max(value) filter (where metric = 'roc_auc') as roc_auc
     from {{ ref('churn_model_metrics') }}
     where group_type = 'all'
     group by model_name, horizon_days

@@ -9,7 +9,8 @@ with moves as (
     left join {{ ref('segment_moments') }} as earlier
         on
             later.customer_id = earlier.customer_id
-            and {{ perennial.add_days('later.moment_on', -horizon) }} = earlier.moment_on
+            and later.moment_on
+            = {{ perennial.add_days('earlier.moment_on', horizon) }}
     -- Before the first of the moments nothing is known of anyone.
     where later.moment_on > (
         select min(first_ones.moment_on)
