@@ -54,11 +54,11 @@ Arguments:
             order_number - 1 as n_before,
             row_number() over (
                 partition by customer_id, category
-                order by order_number
+                order by order_number nulls last
             ) - 1 as n_own_before,
             lag(category) over (
                 partition by customer_id
-                order by order_number
+                order by order_number nulls last
             ) as last_category
         from {{ steps }}
     ),
@@ -67,7 +67,7 @@ Arguments:
         select
             weight,
             row_number() over (
-                order by log_likelihood desc nulls last, weight
+                order by log_likelihood desc nulls last, weight nulls last
             ) as place
         from (
             {%- for weight in [0.5, 1, 2, 5, 10, 20, 50, 100] %}

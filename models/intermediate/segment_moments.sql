@@ -74,12 +74,3 @@ select
     customer_id,
     segment
 from segmented
-
-union all
-
-select
-    clock.as_of_on as moment_on,
-    rfm.customer_id,
-    rfm.segment
-from {{ ref('rfm') }} as rfm
-cross join {{ ref('clock') }} as clock

@@ -1,12 +1,29 @@
 {%- set horizon = perennial.setting('churn_horizon_days') %}
-with moves as (
+with moments as (
+    select
+        moment_on,
+        customer_id,
+        segment
+    from {{ ref('segment_moments') }}
+
+    union all
+
+    select
+        clock.as_of_on as moment_on,
+        rfm.customer_id,
+        rfm.segment
+    from {{ ref('rfm') }} as rfm
+    cross join {{ ref('clock') }} as clock
+),
+
+moves as (
     select
         {{ perennial.add_days('later.moment_on', -horizon) }} as from_on,
         later.moment_on as to_on,
         coalesce(earlier.segment, 'Not yet a customer') as from_segment,
         later.segment as to_segment
-    from {{ ref('segment_moments') }} as later
-    left join {{ ref('segment_moments') }} as earlier
+    from moments as later
+    left join moments as earlier
         on
             later.customer_id = earlier.customer_id
             and later.moment_on
@@ -14,7 +31,7 @@ with moves as (
     -- Before the first of the moments nothing is known of anyone.
     where later.moment_on > (
         select min(first_ones.moment_on)
-        from {{ ref('segment_moments') }} as first_ones
+        from moments as first_ones
     )
 )
 
