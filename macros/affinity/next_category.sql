@@ -63,28 +63,42 @@ Arguments:
         from {{ steps }}
     ),
 
+    weights_tried as (
+        {%- for weight in [0.5, 1, 2, 5, 10, 20, 50] %}
+        select cast({{ weight }} as double) as weight
+        union all
+        {%- endfor %}
+        select cast(100 as double) as weight
+    ),
+
+    likelihoods as (
+        select
+            weights_tried.weight,
+            sum({{ perennial.exact(
+                'ln((tried.n_own_before + weights_tried.weight * follows.share)'
+                ~ ' / (tried.n_before + weights_tried.weight))'
+            ) }}) as log_likelihood
+        from tried
+        inner join follows
+            on
+                tried.last_category = follows.last_category
+                and tried.category = follows.category
+        cross join weights_tried
+        group by weights_tried.weight
+    ),
+
+    -- Where nobody has come back, nothing tells them apart, and others count for the least.
     weights as (
         select
-            weight,
+            weights_tried.weight,
             row_number() over (
-                order by log_likelihood desc nulls last, weight nulls last
+                order by
+                    likelihoods.log_likelihood desc nulls last,
+                    weights_tried.weight nulls last
             ) as place
-        from (
-            {%- for weight in [0.5, 1, 2, 5, 10, 20, 50, 100] %}
-            select
-                cast({{ weight }} as double) as weight,
-                sum({{ perennial.exact(
-                    'ln((tried.n_own_before + ' ~ weight ~ ' * follows.share)'
-                    ~ ' / (tried.n_before + ' ~ weight ~ '))'
-                ) }}) as log_likelihood
-            from tried
-            inner join follows
-                on
-                    tried.last_category = follows.last_category
-                    and tried.category = follows.category
-            {{ 'union all' if not loop.last }}
-            {%- endfor %}
-        ) as likelihoods
+        from weights_tried
+        left join likelihoods
+            on weights_tried.weight = likelihoods.weight
     ),
 
     own as (

@@ -19,6 +19,7 @@ from perennial.value import purchases as module
 from perennial.value import spend
 from perennial.value.forecasts import (
     FORECASTS_SCHEMA,
+    HORIZONS,
     LEAST_TAIL,
     MODELS_SCHEMA,
     TAIL,
@@ -405,7 +406,7 @@ def test_one_model_is_chosen_and_forecasts_everyone_whatever_the_order_of_rows()
     found = forecast(histories, models)
     assert dict(found.schema) == FORECASTS_SCHEMA
     assert found.group_by("cut", "horizon_days").len().sort("horizon_days")["len"].to_list() == (
-        [400] * 4
+        [400] * (1 + len(HORIZONS))
     )
     assert found.null_count().sum_horizontal().item() == 0
     assert (found["purchases_low"] <= found["purchases_high"]).all()
@@ -437,7 +438,7 @@ def test_too_little_is_said_and_forecast_as_nothing(n, columns, status, spend_st
     assert plain["status"].str.starts_with(status).all()
     assert plain["spend_status"].str.starts_with(spend_status).all()
     found = forecast(histories, models)
-    assert found.height == (0 if status.startswith("abstained") else 4 * n)
+    assert found.height == (0 if status.startswith("abstained") else (1 + len(HORIZONS)) * n)
     if spend_status.startswith("abstained"):
         assert found["expected_amount"].null_count() == found.height
 

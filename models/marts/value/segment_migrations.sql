@@ -28,11 +28,10 @@ moves as (
             later.customer_id = earlier.customer_id
             and later.moment_on
             = {{ perennial.add_days('earlier.moment_on', horizon) }}
+    cross join {{ ref('clock') }} as clock
     -- Before the first of the moments nothing is known of anyone.
-    where later.moment_on > (
-        select min(first_ones.moment_on)
-        from moments as first_ones
-    )
+    where
+        later.moment_on > {{ perennial.add_days('clock.as_of_on', -4 * horizon) }}
 )
 
 select
