@@ -1,6 +1,6 @@
 {#-
-How likely each category is a customer's next, as a query with one row per customer and category
-that could be it: those bought before, and the one that most often follows the last.
+The likeliest category of each customer's next order, as a query with one row per customer. It is
+one bought before, or the one that most often follows the last.
 
 A customer's own orders are counted, and to them are added orders that were like everybody's:
 spread as those that followed the customer's last category, to which in turn the weight of ten
@@ -143,25 +143,45 @@ Arguments:
         inner join likeliest
             on lasts.last_category = likeliest.last_category
         where likeliest.place = 1
+    ),
+
+    foretold as (
+        select
+            possible.customer_id,
+            possible.category,
+            lasts.last_category,
+            (coalesce(own.n_own, 0) + weights.weight * follows.share)
+            / (lasts.n_orders + weights.weight) as probability
+        from possible
+        inner join lasts
+            on possible.customer_id = lasts.customer_id
+        inner join follows
+            on
+                lasts.last_category = follows.last_category
+                and possible.category = follows.category
+        inner join weights
+            on weights.place = 1
+        left join own
+            on
+                possible.customer_id = own.customer_id
+                and possible.category = own.category
+    ),
+
+    placed as (
+        select
+            *,
+            row_number() over (
+                partition by customer_id
+                order by round(probability, 12) desc nulls last, category nulls last
+            ) as place
+        from foretold
     )
 
     select
-        possible.customer_id,
-        possible.category,
-        lasts.last_category,
-        (coalesce(own.n_own, 0) + weights.weight * follows.share)
-        / (lasts.n_orders + weights.weight) as probability
-    from possible
-    inner join lasts
-        on possible.customer_id = lasts.customer_id
-    inner join follows
-        on
-            lasts.last_category = follows.last_category
-            and possible.category = follows.category
-    inner join weights
-        on weights.place = 1
-    left join own
-        on
-            possible.customer_id = own.customer_id
-            and possible.category = own.category
+        customer_id,
+        category,
+        last_category,
+        probability
+    from placed
+    where place = 1
 {%- endmacro %}

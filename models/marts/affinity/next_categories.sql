@@ -5,16 +5,6 @@ with steps as (
 
 foretold as (
     {{ perennial.next_category('steps') }}
-),
-
-placed as (
-    select
-        *,
-        row_number() over (
-            partition by customer_id
-            order by round(probability, 12) desc nulls last, category nulls last
-        ) as place
-    from foretold
 )
 
 select
@@ -22,5 +12,4 @@ select
     cast(last_category as string) as last_category,
     cast(category as string) as next_category,
     cast(round(probability, 12) as double) as next_category_probability
-from placed
-where place = 1
+from foretold

@@ -34,16 +34,6 @@ foretold as (
     {{ perennial.next_category('earlier') }}
 ),
 
-placed as (
-    select
-        *,
-        row_number() over (
-            partition by customer_id
-            order by round(probability, 12) desc nulls last, category nulls last
-        ) as place
-    from foretold
-),
-
 commonest as (
     select
         category,
@@ -57,25 +47,23 @@ commonest as (
 hits as (
     select
         count(*) as n_customers,
-        count_if(came.category = placed.category) as n_hits,
+        count_if(came.category = foretold.category) as n_hits,
         count_if(came.category = came.last_category) as n_hits_of_last,
         count_if(came.category = commonest.category) as n_hits_of_commonest,
         -- Who is hit by one of two rules only tells them apart.
         count_if(
-            came.category = placed.category
+            came.category = foretold.category
             and came.category <> came.last_category
         ) as n_hits_alone,
         count_if(
-            came.category <> placed.category
+            came.category <> foretold.category
             and came.category = came.last_category
         ) as n_hits_of_last_alone,
-        cast(sum({{ perennial.exact('placed.probability') }}) as double)
+        cast(sum({{ perennial.exact('foretold.probability') }}) as double)
             as expected_hits
     from came
-    inner join placed
-        on
-            came.customer_id = placed.customer_id
-            and placed.place = 1
+    inner join foretold
+        on came.customer_id = foretold.customer_id
     inner join commonest
         on commonest.place = 1
 )
