@@ -111,7 +111,7 @@ class Marts:
             """
             select table_name, column_name
             from information_schema.columns
-            where table_catalog = current_database() and table_schema in ('marts', 'monitoring')
+            where table_catalog = 'warehouse' and table_schema in ('marts', 'monitoring')
             """
         ).fetchall()
         self.columns: dict[str, set[str]] = {}
@@ -149,16 +149,14 @@ def open_warehouse(path: Path) -> Iterator[Marts]:
         raise UserError(f"{path} is no file; give the warehouse's .duckdb file.")
     connection = duckdb.connect(config={"threads": 2})
     try:
-        # Under the file's own name, which views of DuckDB before 2.0 hold; but a file called
-        # marts.duckdb would make the name marts mean two things.
-        taken = {"marts", "monitoring", "main", "memory", "system", "temp"}
-        name = "warehouse" if path.stem.lower() in taken else path.stem
-        literal, quoted = str(path).replace("'", "''"), '"' + name.replace('"', '""') + '"'
+        # Attached under a name of our own: a file called marts.duckdb would otherwise make
+        # the name marts mean two things.
+        literal = str(path).replace("'", "''")
         try:
-            connection.execute(f"attach '{literal}' as {quoted} (read_only)")
+            connection.execute(f"attach '{literal}' as warehouse (read_only)")
         except duckdb.Error as error:
             raise UserError(_why_not(path, error)) from error
-        connection.execute(f"use {quoted}")
+        connection.execute("use warehouse")
         connection.execute("set TimeZone = 'UTC'")
         marts = Marts(connection)
         if not set(marts.columns) & (set(COLUMNS) - RUN_LOG):
