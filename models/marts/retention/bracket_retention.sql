@@ -1,4 +1,3 @@
-{{ config(materialized='view') }}
 {{ perennial.retention_of_kind(
     'bracket', {'from_period': 'bigint', 'to_period': 'bigint'}
 ) }}

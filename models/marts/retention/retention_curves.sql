@@ -1,4 +1,3 @@
-{{ config(materialized='view') }}
 -- Numerators and denominators are added up, not rates: a cohort counts as much as it has customers.
 with cells as (
     select

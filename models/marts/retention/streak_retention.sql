@@ -1,2 +1,1 @@
-{{ config(materialized='view') }}
 {{ perennial.retention_of_kind('streak') }}
