@@ -1,48 +1,5 @@
-{%- set holdout_days = perennial.setting('churn_horizon_days') %}
--- Customers as they were known at the end of two days: today's, and one so long ago that what
--- was expected then can be held against what came.
-with cuts as (
-    select
-        'today' as cut,
-        as_of_on as cut_on
-    from {{ ref('clock') }}
-
-    union all
-
-    select
-        'holdout' as cut,
-        {{ perennial.add_days('as_of_on', -holdout_days) }} as cut_on
-    from {{ ref('clock') }}
-),
-
-moments as (
-    select
-        cut,
-        cut_on,
-        {{ perennial.start_of_day_utc(perennial.add_days('cut_on', 1)) }} as cut_at
-    from cuts
-),
-
--- What came in after the cut of the time before it was no history then, and is no outcome.
--- Several orders of one day are one purchase, as in the papers that the models are from.
-purchase_days as (
-    select
-        moments.cut,
-        moments.cut_on,
-        orders.customer_id,
-        orders.ordered_on,
-        orders.ordered_on <= moments.cut_on as is_history,
-        {{ perennial.complete_sum('orders.net_amount') }} as net_amount
-    from {{ ref('orders') }} as orders
-    cross join moments
-    where
-        orders.customer_id is not null
-        and not orders.is_cancelled
-        and (orders.ordered_on > moments.cut_on or orders.known_at < moments.cut_at)
-    group by all
-),
-
-purchases as (
+-- Customers as they were known at the end of each cut's day, and what they did afterwards.
+with purchases as (
     select
         cut,
         cut_on,
@@ -55,9 +12,17 @@ purchases as (
         count(net_amount) filter (where not is_history) as n_known_later_amounts,
         coalesce(sum(net_amount) filter (where is_history), 0) as net_amount,
         coalesce(sum(net_amount) filter (where not is_history), 0) as later_net_amount
-    from purchase_days
+    from {{ ref('purchase_days') }}
     group by all
     having count_if(is_history) > 0
+),
+
+moments as (
+    select distinct
+        cut,
+        cut_on,
+        cut_at
+    from {{ ref('purchase_days') }}
 ),
 
 refunds as (

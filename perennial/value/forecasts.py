@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
+
 import numpy as np
 import polars as pl
 
@@ -12,6 +15,7 @@ from perennial.value.purchases import (
     State,
     fit_purchases,
 )
+from perennial.value.season import FLAT, MIN_HISTORY_DAYS, Clock, Season, fit_season
 from perennial.value.spend import SpendModel, fit_spend, value_below, value_quantile
 
 # With less than this the parameters are noise: the models abstain, and say why.
@@ -21,10 +25,14 @@ MIN_REPEAT_CUSTOMERS = 50
 # A channel with fewer repeat customers is one of the others.
 OTHER = "(other)"
 BY_CHANNEL = "_by_channel"
-CANDIDATES = tuple(name + suffix for name in MODELS for suffix in ("", BY_CHANNEL))
+SEASONAL = "_seasonal"
+CANDIDATES = tuple(
+    name + channel + season
+    for season in ("", SEASONAL) for name in MODELS for channel in ("", BY_CHANNEL)
+)  # fmt: skip
 
 HORIZONS = (28, 30, 90, 365)
-# Of the outcomes a tenth at most shall lie below an interval and a tenth above.
+# Of the outcomes a fifth at most shall lie outside of an interval, a tenth at each side.
 TAIL = 0.1
 # Where the models foretell next to nothing of what came, an interval still has an end.
 LEAST_TAIL = 1e-4
@@ -43,17 +51,26 @@ MODELS_SCHEMA = {
     "channels": pl.List(
         pl.Struct({"channel": pl.String, "rate_effect": pl.Float64, "leaving_effect": pl.Float64})
     ),
+    "season": pl.List(
+        pl.Struct(
+            {
+                "month_number": pl.Int64,
+                "season_index": pl.Float64,
+                "season_index_low": pl.Float64,
+                "season_index_high": pl.Float64,
+                "n_purchases": pl.Int64,
+            }
+        )
+    ),
     "log_likelihood": pl.Float64,
     "bic": pl.Float64,
     "holdout_log_score": pl.Float64,
-    "purchases_tail_low": pl.Float64,
-    "purchases_tail_high": pl.Float64,
+    "purchases_tail": pl.Float64,
     "spend_status": pl.String,
     "p": pl.Float64,
     "q": pl.Float64,
     "v": pl.Float64,
-    "amount_tail_low": pl.Float64,
-    "amount_tail_high": pl.Float64,
+    "amount_tail": pl.Float64,
 }
 
 FORECASTS_SCHEMA = {
@@ -72,7 +89,9 @@ FORECASTS_SCHEMA = {
 }
 
 
-def fit_models(statistics: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFrame:
+def fit_models(
+    statistics: pl.DataFrame, histories: pl.DataFrame, season_counts: pl.DataFrame
+) -> pl.DataFrame:
     """Fit every candidate to the customers as they are and as they were.
 
     Chosen is the candidate that, fitted to what was known at the beginning of the holdout, gave
@@ -82,6 +101,7 @@ def fit_models(statistics: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFram
     Args:
         statistics: rows of `purchase_statistics`.
         histories: rows of `purchase_histories`.
+        season_counts: rows of `purchase_season_counts`.
 
     Returns:
         One row per cut and candidate with the columns of MODELS_SCHEMA. With too little data the
@@ -92,8 +112,11 @@ def fit_models(statistics: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFram
     for cut in ("holdout", "today"):
         known = statistics.filter(pl.col("cut") == cut).sort(pl.all())
         if known.height:
-            spend = _fitted_spend(histories.filter(pl.col("cut") == cut).sort("customer_id"))
-            rows += [_fitted(name, cut, known) | spend for name in CANDIDATES]
+            customers = histories.filter(pl.col("cut") == cut).sort("customer_id")
+            spend = _fitted_spend(customers)
+            season = _fitted_season(season_counts.filter(pl.col("cut") == cut), known)
+            cut_on = customers["cut_on"][0]
+            rows += [_fitted(name, cut, cut_on, known, season) | spend for name in CANDIDATES]
     came = histories.filter(pl.col("cut") == "holdout").sort("customer_id")
     held_out = {
         row["model_name"]: _held_out(row, came, _holdout_days(histories))
@@ -118,9 +141,9 @@ def fit_models(statistics: pl.DataFrame, histories: pl.DataFrame) -> pl.DataFram
     # Looked for last, and for one model only: it takes longer than all the rest.
     chosen = [row for row in rows if row["is_chosen"]]
     if chosen and chosen[0]["cut"] == "holdout":
-        tails = _amount_tails(chosen[0], came, _holdout_days(histories))
+        tail = _amount_tail(chosen[0], came, _holdout_days(histories))
         for row in chosen:
-            row |= tails
+            row |= tail
     return pl.DataFrame(rows, schema=MODELS_SCHEMA)
 
 
@@ -150,7 +173,20 @@ def _holdout_days(histories: pl.DataFrame) -> int:
     return (cuts["today"] - cuts["holdout"]).days
 
 
-def _fitted(name: str, cut: str, known: pl.DataFrame) -> dict:
+def _fitted_season(counts: pl.DataFrame, known: pl.DataFrame) -> Season | str:
+    """Return the season of a cut, or why there is none."""
+    history_days = known["age_days"].max()
+    if history_days < MIN_HISTORY_DAYS:
+        return f"{history_days} days of history; a season needs {MIN_HISTORY_DAYS}"
+    try:
+        return fit_season(counts)
+    except ValueError as error:
+        return str(error)
+
+
+def _fitted(
+    name: str, cut: str, cut_on: date, known: pl.DataFrame, season: Season | str
+) -> dict:
     """Return a row of MODELS_SCHEMA for a candidate, without amounts."""
     n_customers = int(known["n_customers"].sum())
     n_repeat = int(known.filter(pl.col("n_repeats") > 0)["n_customers"].sum())
@@ -161,6 +197,7 @@ def _fitted(name: str, cut: str, known: pl.DataFrame) -> dict:
         "n_customers": n_customers,
         "n_repeat_customers": n_repeat,
         "channels": [],
+        "season": [],
     }
     if n_customers < MIN_CUSTOMERS or n_repeat < MIN_REPEAT_CUSTOMERS:
         why = (
@@ -168,15 +205,25 @@ def _fitted(name: str, cut: str, known: pl.DataFrame) -> dict:
             f"needed are {MIN_CUSTOMERS} and {MIN_REPEAT_CUSTOMERS}"
         )
         return row | {"status": f"abstained: {why}"}
-    groups = _channel_groups(known) if name.endswith(BY_CHANNEL) else [OTHER]
-    if name.endswith(BY_CHANNEL) and len(groups) == 1:
+    groups = _channel_groups(known) if BY_CHANNEL in name else [OTHER]
+    if BY_CHANNEL in name and len(groups) == 1:
         return row | {"status": "abstained: there is one channel with enough repeat customers"}
+    clock = Clock(cut_on)
+    if name.endswith(SEASONAL):
+        if isinstance(season, str):
+            return row | {"status": f"abstained: {season}"}
+        row["season"] = season.as_rows()
+        clock = Clock(cut_on, tuple(season.index.tolist()))
     try:
-        model = fit_purchases(
-            name.removesuffix(BY_CHANNEL), _as_histories(known, groups), len(groups)
-        )
+        model = fit_purchases(_kind(name), _as_histories(known, groups, clock), len(groups))
     except ValueError as error:
         return row | {"status": f"abstained: {error}"}
+    if row["season"]:
+        model = replace(
+            model,
+            log_likelihood=model.log_likelihood + season.log_speed,
+            n_more_parameters=len(FLAT) - 1,
+        )
     effects = zip(groups, model.rate_effects, model.leaving_effects, strict=True)
     return row | {
         "status": "fitted",
@@ -213,8 +260,13 @@ def _channel_groups(known: pl.DataFrame) -> list[str]:
     return sizes["channel"].to_list()
 
 
-def _as_histories(rows: pl.DataFrame, groups: list[str]) -> Histories:
-    """Return the histories of rows with n_repeats, last_days, age_days and channel.
+def _kind(name: str) -> str:
+    """Return which of MODELS a candidate is."""
+    return name.removesuffix(SEASONAL).removesuffix(BY_CHANNEL)
+
+
+def _as_histories(rows: pl.DataFrame, groups: list[str], clock: Clock) -> Histories:
+    """Return the histories of rows with n_repeats, last_days, age_days and channel, by a clock.
 
     A channel that is none of the groups has the effects of the others, if those are a group,
     else none.
@@ -223,8 +275,11 @@ def _as_histories(rows: pl.DataFrame, groups: list[str]) -> Histories:
     numbers = {channel: number for number, channel in enumerate(groups)}
     group = rows["channel"].replace_strict(numbers, default=rest, return_dtype=pl.Int64)
     customers = rows["n_customers"].to_numpy() if "n_customers" in rows.columns else None
+    repeats, last, age = (rows[name].to_numpy() for name in ("n_repeats", "last_days", "age_days"))
     return Histories.of(
-        *(rows[name].to_numpy() for name in ("n_repeats", "last_days", "age_days")),
+        repeats,
+        clock.elapsed(age, age - last),
+        clock.elapsed(age, np.zeros_like(age)),
         customers,
         group.to_numpy(),
     )
@@ -247,7 +302,7 @@ def _purchase_model(row: dict) -> tuple[PurchaseModel, list[str]]:
     """Return the model that a row of MODELS_SCHEMA tells of, and its groups."""
     channels = row["channels"]
     model = PurchaseModel(
-        row["model_name"].removesuffix(BY_CHANNEL),
+        _kind(row["model_name"]),
         *(row[name] for name in ("r", "alpha_days", "a", "b")),
         tuple(channel["rate_effect"] for channel in channels),
         tuple(channel["leaving_effect"] for channel in channels),
@@ -263,61 +318,83 @@ def _state(row: dict, customers: pl.DataFrame) -> tuple[State, np.ndarray]:
     places = customers.select(columns).join(
         distinct, on=columns, how="left", maintain_order="left"
     )["place"]
-    return model.state(_as_histories(distinct, groups)), places.to_numpy()
+    return model.state(_as_histories(distinct, groups, _clock(row, customers))), places.to_numpy()
+
+
+def _clock(row: dict, customers: pl.DataFrame) -> Clock:
+    """Return the clock that a model of these customers' cut goes by."""
+    index = tuple(month["season_index"] for month in row["season"])
+    return Clock(customers["cut_on"][0], index or FLAT)
 
 
 def _no_holdout() -> dict:
     """Return the columns of MODELS_SCHEMA that a holdout would tell, as the models say."""
-    names = ("purchases_tail_low", "purchases_tail_high", "amount_tail_low", "amount_tail_high")
-    return {"holdout_log_score": None} | dict.fromkeys(names, TAIL)
+    return {"holdout_log_score": None, "purchases_tail": TAIL, "amount_tail": TAIL}
 
 
 def _held_out(row: dict, customers: pl.DataFrame, days: int) -> dict:
     """Return how a model fared with what came, and how far its intervals must reach.
 
-    An interval ends where the model's own probability of more is `tail`. If customers differ
-    from day to day more than the model says, more than a tenth of them lies beyond the end at a
-    tail of a tenth. The tail is therefore the tenth smallest part of the probabilities that the
-    model gave to as much as came, or more: with it a tenth was beyond. (Split conformal
-    prediction: Vovk, Gammerman and Shafer 2005.) It is never larger than a tenth: purchases come
-    in whole numbers, and that intervals hold more than they must is due to that alone.
+    An interval leaves out what the model itself gives a probability of `tail` at each side. If
+    customers differ from day to day more than the model says, more than a fifth of them lies
+    outside at a tail of a tenth. So the tail is taken with which a fifth was outside. (Split
+    conformal prediction: Vovk, Gammerman and Shafer 2005.) It is never larger than a tenth:
+    purchases come in whole numbers, and that intervals hold more than they must is due to that
+    alone.
     """
     state, places = _state(row, customers)
+    time = _clock(row, customers).ahead(days)
     came = customers["n_later_purchases"].to_numpy()
     at_least, more = np.ones(len(came)), np.empty(len(came))
     for n in np.unique(came):
         rows = np.flatnonzero(came == n)
         some = state.rows(places[rows])
-        more[rows] = some.more_than(n, days)
+        more[rows] = some.more_than(n, time)
         if n:
-            at_least[rows] = some.more_than(n - 1, days)
+            at_least[rows] = some.more_than(n - 1, time)
+    none = 1 - state.more_than(0, time)[places]
     return _no_holdout() | {
         "holdout_log_score": float(np.log(np.maximum(at_least - more, 1e-15)).mean()),
-        "purchases_tail_low": _tail(1 - more),
-        "purchases_tail_high": _tail(at_least),
+        "purchases_tail": _tail(none, 1 - more, at_least),
     }
 
 
-def _amount_tails(row: dict, customers: pl.DataFrame, days: int) -> dict:
+def _amount_tail(row: dict, customers: pl.DataFrame, days: int) -> dict:
     """Return the same for the intervals of amounts; nothing where these are not known."""
     amounts = customers["later_amount"].cast(pl.Float64)
     is_known = amounts.is_not_null().to_numpy()
     if row["spend_status"] != "fitted" or not is_known.any():
         return {}
     state, places = _state(row, customers)
+    time = _clock(row, customers).ahead(days)
     spent = amounts.fill_null(0.0).to_numpy()
-    below = value_below(spent, days, state.rows(places), *_spend(row, customers))
+    below = value_below(spent, time, state.rows(places), *_spend(row, customers))
     # Whoever spends nothing spends at least nothing.
     at_least = np.where(spent > 0, 1 - below, 1.0)
-    return {
-        "amount_tail_low": _tail(below[is_known]),
-        "amount_tail_high": _tail(at_least[is_known]),
-    }
+    none = 1 - state.more_than(0, time)[places]
+    return {"amount_tail": _tail(none[is_known], below[is_known], at_least[is_known])}
 
 
-def _tail(probabilities: np.ndarray) -> float:
-    place = int(np.ceil(TAIL * len(probabilities))) - 1
-    return float(np.clip(np.sort(probabilities)[place], LEAST_TAIL, TAIL))
+def _tail(none: np.ndarray, at_most: np.ndarray, at_least: np.ndarray) -> float:
+    """Return the tail with which intervals would have left out a fifth of what came.
+
+    Args:
+        none: the probability of nothing, shape (n,).
+        at_most, at_least: the probabilities of what came and less, or more, shape (n,).
+    """
+    # Of whom next to nothing is to be expected the interval is nothing, whatever the tail.
+    is_open = none < 1 - 2 * TAIL
+    if not is_open.any():
+        return TAIL
+    from_zero = _from_zero(none)
+    largest = np.where(from_zero, at_least / 2, np.minimum(at_most, at_least))[is_open]
+    place = int(np.ceil(2 * TAIL * len(largest))) - 1
+    return float(np.clip(np.sort(largest)[place], LEAST_TAIL, TAIL))
+
+
+def _from_zero(none: np.ndarray) -> np.ndarray:
+    """Return whose interval begins with nothing, so that all that it leaves out lies above."""
+    return none >= TAIL
 
 
 def _spend(row: dict, customers: pl.DataFrame) -> tuple[SpendModel, np.ndarray, np.ndarray]:
@@ -334,12 +411,16 @@ def _spend(row: dict, customers: pl.DataFrame) -> tuple[SpendModel, np.ndarray, 
 def _forecasts(row: dict, customers: pl.DataFrame, days: int) -> pl.DataFrame:
     """Return rows of FORECASTS_SCHEMA for one horizon."""
     state, places = _state(row, customers)
-    wait = state.median_wait()[places]
+    clock = _clock(row, customers)
+    time = clock.ahead(days)
+    wait = clock.days_until(state.median_wait())
+    from_zero = _from_zero(1 - state.more_than(0, time))
+    low, high = _shares(row["purchases_tail"], from_zero)
     purchases = {
-        "expected_purchases": state.expected_purchases(days)[places],
-        "purchases_low": state.purchases_quantile(row["purchases_tail_low"], days)[places],
-        "purchases_high": state.purchases_quantile(1 - row["purchases_tail_high"], days)[places],
-        "median_wait_days": np.where(np.isfinite(wait), wait, np.nan),
+        "expected_purchases": state.expected_purchases(time)[places],
+        "purchases_low": state.purchases_quantile(low, time)[places],
+        "purchases_high": state.purchases_quantile(high, time)[places],
+        "median_wait_days": np.where(np.isfinite(wait), wait, np.nan)[places],
     }
     found = customers.select("cut", "customer_id").with_columns(
         horizon_days=pl.lit(days),
@@ -358,13 +439,16 @@ def _forecasts(row: dict, customers: pl.DataFrame, days: int) -> pl.DataFrame:
         }
         # Once for each history, known amounts or not; most customers share theirs.
         distinct, which = np.unique(np.column_stack([places, n]), axis=0, return_inverse=True)
-        for name, share in (
-            ("amount_low", row["amount_tail_low"]),
-            ("amount_high", 1 - row["amount_tail_high"]),
-        ):
-            units = value_quantile(share, days, state.rows(distinct[:, 0]), spend, distinct[:, 1])
+        shares = _shares(row["amount_tail"], from_zero[distinct[:, 0]])
+        for name, share in zip(("amount_low", "amount_high"), shares, strict=True):
+            units = value_quantile(share, time, state.rows(distinct[:, 0]), spend, distinct[:, 1])
             amounts[name] = units[which] * spend.unit(n, mean)
     return found.with_columns(
         pl.lit(None, pl.Float64).alias(name) if values is None else pl.Series(name, values)
         for name, values in amounts.items()
     ).select(pl.col(name).cast(kind) for name, kind in FORECASTS_SCHEMA.items())
+
+
+def _shares(tail: float, from_zero: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probabilities of no more than an interval's ends, each of shape (n,)."""
+    return np.where(from_zero, 0.0, tail), 1 - np.where(from_zero, 2 * tail, tail)

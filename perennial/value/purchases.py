@@ -88,6 +88,7 @@ class PurchaseModel:
         leaving_effects: by group, the logarithm of how many times a is as large.
         log_likelihood: of the histories, without the penalty on effects.
         n_customers: how many customers it was fitted on.
+        n_more_parameters: parameters of the clock that its times were read from.
     """
 
     name: str
@@ -99,11 +100,12 @@ class PurchaseModel:
     leaving_effects: tuple[float, ...] = (0.0,)
     log_likelihood: float = float("nan")
     n_customers: float = float("nan")
+    n_more_parameters: int = 0
 
     @property
     def n_parameters(self) -> int:
         """Parameters that were fitted; the first group has no effects."""
-        return 4 + 2 * (len(self.rate_effects) - 1)
+        return 4 + 2 * (len(self.rate_effects) - 1) + self.n_more_parameters
 
     @property
     def bic(self) -> float:
@@ -169,13 +171,17 @@ class State:
         stayed = betaln(self.a, self.b + n) - betaln(self.a, self.b)
         return self.active * betainc(n + 1, self.shape, 1 - kept) * np.exp(stayed)
 
-    def purchases_quantile(self, share: float, time: float) -> np.ndarray:
-        """Return the least number that purchases do not exceed with a probability of `share`."""
+    def purchases_quantile(self, share: float | np.ndarray, time: float) -> np.ndarray:
+        """Return the least number that purchases do not exceed with a probability of `share`.
+
+        The share is a number or of shape (n,), below 1.
+        """
         found = np.zeros(len(self.shape), dtype=int)
+        rest = 1 - np.broadcast_to(share, found.shape)
         open_rows = np.arange(len(found))
         for n in range(MOST_PURCHASES):
             rows = self.rows(open_rows)
-            open_rows = open_rows[rows.more_than(n, time) > 1 - share]
+            open_rows = open_rows[rows.more_than(n, time) > rest[open_rows]]
             if not open_rows.size:
                 break
             found[open_rows] = n + 1

@@ -96,7 +96,7 @@ def fit_spend(purchases: np.ndarray, mean: np.ndarray) -> SpendModel:
 
 
 def value_quantile(
-    share: float, time: float, state: State, spend: SpendModel, purchases: np.ndarray
+    share: float | np.ndarray, time: float, state: State, spend: SpendModel, purchases: np.ndarray
 ) -> np.ndarray:
     """Return what customers will spend at most, with a probability of `share`, shape (n,).
 
@@ -104,7 +104,7 @@ def value_quantile(
     and p * x + q. Over the numbers of purchases it is a mixture with a share of zeros.
 
     Args:
-        share: between 0 and 1.
+        share: from 0 to 1, for all or of shape (n,).
         time: from now on, in the unit of the histories.
         state: what the purchase model knows of the customers.
         spend: the fitted model of amounts.
@@ -115,9 +115,10 @@ def value_quantile(
     """
     found = np.zeros(len(purchases))
     # Whoever most likely buys nothing needs no search.
-    rows = np.flatnonzero(state.more_than(0, time) > 1 - share)
+    shares = np.broadcast_to(share, found.shape)
+    rows = np.flatnonzero(state.more_than(0, time) > 1 - shares)
     for chosen, mixture in _mixtures(state, spend, purchases, time, rows):
-        found[chosen] = mixture.quantile(share)
+        found[chosen] = mixture.quantile(shares[chosen])
     return found
 
 
@@ -210,14 +211,14 @@ class Mixture:
                 total += probability * np.exp(log_density)
         return total
 
-    def quantile(self, share: float) -> np.ndarray:
-        """Return the amount by Newton's steps, kept within an interval that only shrinks."""
+    def quantile(self, share: np.ndarray) -> np.ndarray:
+        """Return the amount, shares of shape (customers,), by Newton's steps, kept within an interval that only shrinks."""
         low, high = np.full(len(self.tail), -40.0), np.full(len(self.tail), 40.0)
         at = np.log(np.maximum(self.shapes @ self.exactly, 1e-9) / self.tail)
         rows = np.arange(len(self.tail))
         for _ in range(100):
             some = Mixture(self.shapes, self.tail[rows], self.zero[rows], self.exactly[:, rows])
-            gap = some.below(at[rows]) - share
+            gap = some.below(at[rows]) - share[rows]
             low[rows] = np.where(gap < 0, at[rows], low[rows])
             high[rows] = np.where(gap < 0, high[rows], at[rows])
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

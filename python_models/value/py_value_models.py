@@ -6,5 +6,8 @@ from perennial.value.forecasts import fit_models
 def model(dbt, session):
     """Return one row per cut and candidate."""
     dbt.config(materialized="table")
-    statistics = dbt.ref("purchase_statistics").pl()
-    return fit_models(statistics, dbt.ref("purchase_histories").pl()).to_arrow()
+    return fit_models(
+        dbt.ref("purchase_statistics").pl(),
+        dbt.ref("purchase_histories").pl(),
+        dbt.ref("purchase_season_counts").pl(),
+    ).to_arrow()

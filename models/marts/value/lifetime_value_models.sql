@@ -12,12 +12,10 @@ select
     cast(models.log_likelihood as double) as log_likelihood,
     cast(models.bic as double) as bic,
     cast(models.holdout_log_score as double) as holdout_log_score,
-    cast(models.purchases_tail_low as double) as purchases_tail_low,
-    cast(models.purchases_tail_high as double) as purchases_tail_high,
+    cast(models.purchases_tail as double) as purchases_tail,
     cast(models.spend_status as string) as spend_status,
     cast(models.p as double) as p,
     cast(models.q as double) as q,
     cast(models.v as double) as v,
-    cast(models.amount_tail_low as double) as amount_tail_low,
-    cast(models.amount_tail_high as double) as amount_tail_high
+    cast(models.amount_tail as double) as amount_tail
 from {{ ref('py_value_models') }} as models
