@@ -1,11 +1,12 @@
 {%- set period_days = 28 -%}
--- How busy a month of the year is can be told apart from how old its customers are only where
--- both are known: of each day that could have seen a repeat purchase, and of each that did.
+-- How busy a month of the year is can be told apart from who its customers are only where both
+-- are known: of each day that could have seen a repeat purchase, and of each that did.
 with cohorts as (
     select
         cut,
         cut_on,
         first_purchase_on,
+        {{ perennial.period_start('month', 'first_purchase_on') }} as cohort_start_on,
         count(*) as n_customers
     from {{ ref('purchase_histories') }}
     group by all
@@ -14,6 +15,7 @@ with cohorts as (
 customer_days as (
     select
         cohorts.cut,
+        cohorts.cohort_start_on,
         cast(
             floor(
                 (cast(calendar.day_on - cohorts.first_purchase_on as integer) - 1)
@@ -34,6 +36,8 @@ customer_days as (
 repeats as (
     select
         histories.cut,
+        {{ perennial.period_start('month', 'histories.first_purchase_on') }}
+            as cohort_start_on,
         cast(
             floor(
                 (cast(days.ordered_on - histories.first_purchase_on as integer) - 1)
@@ -54,6 +58,7 @@ repeats as (
 
 select
     cast(customer_days.cut as string) as cut,
+    cast(customer_days.cohort_start_on as date) as cohort_start_on,
     cast(customer_days.age_period as bigint) as age_period,
     cast(customer_days.month_number as integer) as month_number,
     cast(customer_days.n_customer_days as bigint) as n_customer_days,
@@ -62,5 +67,6 @@ from customer_days
 left join repeats
     on
         customer_days.cut = repeats.cut
+        and customer_days.cohort_start_on = repeats.cohort_start_on
         and customer_days.age_period = repeats.age_period
         and customer_days.month_number = repeats.month_number

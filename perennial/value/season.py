@@ -4,10 +4,12 @@ If all customers buy s(t) times as often at a time t of the year, their purchase
 without season on a clock that runs s(t) times as fast. So the models of purchases stay what they
 are, and only the times that they are fitted on and asked about are read from that clock.
 
-How busy a month is must be told apart from how old its customers are: a shop that has just won
-many customers in November sees their first repeat purchases in December. Purchases per day are
-therefore taken as a product of what the age makes and what the month makes, which is fitted by
-making the sums of both agree in turn (iterative proportional fitting, Deming and Stephan 1940).
+How busy a month is must be told apart from who its customers are. A shop that has just won many
+customers in November sees their first repeat purchases in December; a warehouse that begins in
+January takes all who come then for new ones, the most loyal first. Purchases per day are therefore
+taken as a product of what the age makes, what the month of the first purchase makes and what the
+month of the year makes, which is fitted by making the sums of each agree in turn (iterative
+proportional fitting, Deming and Stephan 1940).
 """
 
 from __future__ import annotations
@@ -17,18 +19,17 @@ from datetime import date
 
 import numpy as np
 import polars as pl
-from scipy.stats import gamma
 
-# A season that has not come round once is not known.
-MIN_HISTORY_DAYS = 365
-# As if so many purchases had been seen in each month, as many as without season.
+# What has come once is no season: half the months at least were there twice.
+MIN_HISTORY_DAYS = 548
+# As if so many purchases more had been seen in each month, as many as without season.
 PRIOR_PURCHASES = 20
-INTERVAL = 0.95
+Z = 1.959963984540054
 
 DAYS_IN_MONTH = np.array([31, 28.2425, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 FLAT = (1.0,) * 12
 
-_ROUNDS = 200
+_ROUNDS = 2000
 _DAY_ZERO = date(1970, 1, 1)
 
 
@@ -79,7 +80,7 @@ class Season:
 
     Attributes:
         index: times as often as on average over the year, shape (12,).
-        low, high: interval of the index, for the counts' own chance, shape (12,).
+        low, high: its interval of 95 %, shape (12,).
         purchases: how many purchases it was found from, shape (12,).
     """
 
@@ -112,36 +113,57 @@ def fit_season(counts: pl.DataFrame) -> Season:
     """Find the season of a shop's repeat purchases.
 
     Args:
-        counts: rows of `purchase_season_counts` of one cut: age_period, month_number,
-            n_customer_days and n_purchases.
+        counts: rows of `purchase_season_counts` of one cut, in any order.
 
     Raises:
         ValueError: in some month nobody could have bought again.
     """
-    days, purchases = (_table(counts, name) for name in ("n_customer_days", "n_purchases"))
-    if not (days.sum(axis=0) > 0).all():
+    rows = counts.sort("cohort_start_on", "age_period", "month_number")
+    days, purchases = (rows[name].to_numpy() for name in ("n_customer_days", "n_purchases"))
+    month = rows["month_number"].to_numpy() - 1
+    if len(np.unique(month)) < 12:
         raise ValueError("there is a month of the year in which nobody could have bought again")
-    index = np.ones(12)
-    total = purchases.sum(axis=0)
+    age, cohort = (rows[name].rank("dense").to_numpy() - 1 for name in ("age_period", "cohort_start_on"))
+
+    def factor(of: np.ndarray, rest: np.ndarray, prior: float) -> np.ndarray:
+        """Return how many times as often purchases came as the rest lets expect."""
+        came, expected = np.bincount(of, purchases), np.bincount(of, days * rest)
+        return (came + prior) / np.maximum(expected + prior, 1e-12)
+
+    index, by_cohort = np.ones(12), np.ones(cohort.max() + 1)
     for _ in range(_ROUNDS):
-        by_age = purchases.sum(axis=1) / np.maximum(days @ index, 1e-12)
-        expected = by_age @ days
-        found = (total + PRIOR_PURCHASES) / (expected + PRIOR_PURCHASES)
+        by_age = factor(age, index[month] * by_cohort[cohort], 0.0)
+        by_cohort = factor(cohort, index[month] * by_age[age], PRIOR_PURCHASES)
+        found = factor(month, by_age[age] * by_cohort[cohort], PRIOR_PURCHASES)
         found /= np.average(found, weights=DAYS_IN_MONTH)
         is_settled = np.abs(found - index).max() < 1e-9
         index = found
         if is_settled:
             break
-    shape = total + PRIOR_PURCHASES
-    low, high = (
-        index * gamma.ppf(share, shape) / shape for share in ((1 - INTERVAL) / 2, (1 + INTERVAL) / 2)
+    expected = days * by_age[age] * by_cohort[cohort] * index[month]
+    reach = np.exp(Z * _errors(expected, month, cohort, age))
+    return Season(
+        index, index / reach, index * reach, np.bincount(month, purchases).astype(int)
     )
-    return Season(index, low, high, total)
 
 
-def _table(counts: pl.DataFrame, name: str) -> np.ndarray:
-    """Return a column of counts by age and month, shape (ages, 12)."""
-    ages = counts["age_period"].to_numpy()
-    table = np.zeros((int(ages.max()) + 1 if len(ages) else 1, 12))
-    np.add.at(table, (ages, counts["month_number"].to_numpy() - 1), counts[name].to_numpy())
-    return table
+def _errors(expected: np.ndarray, *of: np.ndarray) -> np.ndarray:
+    """Return the standard errors of the logarithms of the first factor, shape (12,).
+
+    From the information that Poisson counts hold of all factors at once: where months cannot be
+    told from ages or from cohorts, they are large.
+
+    Args:
+        expected: the counts that are expected, shape (n,).
+        of: which month, cohort and age each is of, numbered from 0, each of shape (n,).
+    """
+    begins = np.cumsum([0, *(numbers.max() + 1 for numbers in of)])
+    design = np.zeros((len(expected), begins[-1]))
+    for numbers, begin in zip(of, begins[:-1], strict=True):
+        design[np.arange(len(numbers)), begin + numbers] = 1
+    # Months and cohorts have the prior; ages only so much that the matrix can be inverted.
+    prior = np.where(np.arange(begins[-1]) < begins[2], PRIOR_PURCHASES, 1e-6)
+    spread = np.linalg.inv(design.T @ (design * expected[:, None]) + np.diag(prior))[:12, :12]
+    # Of the index, whose mean over the year is 1.
+    centred = np.eye(12) - DAYS_IN_MONTH / DAYS_IN_MONTH.sum()
+    return np.sqrt(np.diag(centred @ spread @ centred.T))
