@@ -410,6 +410,41 @@ def value_by_cohort(cohorts: pl.DataFrame) -> Spec:
     return _finish(alt.layer(solid, hollow), 260)
 
 
+def seasons(months: pl.DataFrame) -> Spec:
+    """One bar per month of the year with its interval, from the average of 1."""
+    named = months.with_columns(
+        month=pl.date(2024, "month_number", 1).dt.strftime("%b"), average=pl.lit(1)
+    )
+    base = alt.Chart(named).encode(
+        x=alt.X(
+            "month:O",
+            sort=named["month"].to_list(),
+            title=None,
+            axis=alt.Axis(labelAngle=0, labelColor="var(--ink)"),
+            scale=alt.Scale(paddingInner=0.3, paddingOuter=0.1),
+        ),
+        y=alt.Y(
+            "season_index:Q",
+            title=None,
+            axis=alt.Axis(format=".1f", tickCount=5),
+            scale=alt.Scale(zero=True),
+        ),
+        tooltip=[
+            alt.Tooltip("month:O", title="Month"),
+            alt.Tooltip("season_index:Q", title="Times as often as on average", format=".2f"),
+            alt.Tooltip("season_index_low:Q", title="at least", format=".2f"),
+            alt.Tooltip("season_index_high:Q", title="at most", format=".2f"),
+            alt.Tooltip("n_purchases:Q", title="Repeat purchases", format=","),
+        ],
+    )
+    bars = base.mark_bar(**STYLES["first"])
+    intervals = base.mark_rule(**STYLES["interval"]).encode(
+        y="season_index_low:Q", y2="season_index_high:Q"
+    )
+    average = alt.Chart(named.head(1)).mark_rule(**STYLES["reference"]).encode(y="average:Q")
+    return _finish(alt.layer(bars, average, intervals), 220)
+
+
 def quarantine(refused: pl.DataFrame) -> Spec:
     """One bar per table and reason: how many of the table's rows were refused."""
     rows = refused.with_columns(

@@ -676,6 +676,7 @@ def value(marts: Marts, currency: str | None) -> Context:
     matrix = _section(_risk_by_value, marts)
     models = _section(_value_models, marts)
     calibration = _section(_value_calibration, marts, currency)
+    season = _section(_season, marts)
     return {
         "currency": currency,
         "n_customers": formatting.count(totals["n_customers"]),
@@ -689,7 +690,8 @@ def value(marts: Marts, currency: str | None) -> Context:
         "matrix": matrix,
         "models": models,
         "calibration": calibration,
-        "charts": calibration.get("charts", {}),
+        "season": season,
+        "charts": calibration.get("charts", {}) | season.get("charts", {}),
     }
 
 
@@ -782,6 +784,30 @@ def _value_calibration(marts: Marts, currency: str | None) -> Context:
         )
         + ".",
         "charts": {"chart-value": charts.value_by_cohort(cohorts)},
+    }
+
+
+def _season(marts: Marts) -> Context:
+    frame = queries.seasons(marts).with_columns(
+        month=pl.date(2024, "month_number", 1).dt.strftime("%B")
+    )
+    busiest, quietest = (
+        frame.sort("season_index", descending=largest).row(0, named=True)
+        for largest in (True, False)
+    )
+    return {
+        "is_used": frame["is_used"][0],
+        "busiest": busiest["month"],
+        "busiest_index": formatting.number(busiest["season_index"], 2),
+        "quietest": quietest["month"],
+        "quietest_index": formatting.number(quietest["season_index"], 2),
+        "summary": "Bar chart of how many times as often customers buy again in each month; "
+        + ", ".join(
+            f"{row['month']}: {formatting.number(row['season_index'], 2)}"
+            for row in frame.iter_rows(named=True)
+        )
+        + ".",
+        "charts": {"chart-season": charts.seasons(frame)},
     }
 
 

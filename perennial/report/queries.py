@@ -64,6 +64,8 @@ COLUMNS = {
         "lifetime_value_calibration": "grouped_by group_value horizon_days n_customers "
         "expected_purchases n_purchases expected_amount amount purchases_coverage_rate "
         "amount_coverage_rate",
+        "purchase_seasons": "month_number season_index season_index_low season_index_high "
+        "n_purchases is_used",
         "item_similarity": "basis product_id similar_product_id n_both n_product n_similar "
         "n_baskets lift log_likelihood_ratio",
         "products": "product_id name",
@@ -730,6 +732,15 @@ def value_calibration(marts: Marts) -> pl.DataFrame:
         "lifetime_value_calibration",
         empty="nothing could be held out: too little was known a churn horizon ago.",
         cohorts=VALUE_COHORTS_SHOWN,
+    )
+
+
+def seasons(marts: Marts) -> pl.DataFrame:
+    """The months of the year in their order."""
+    return marts.read(
+        "from marts.purchase_seasons order by month_number",
+        "purchase_seasons",
+        empty="a season is told from a year and a half of history.",
     )
 
 

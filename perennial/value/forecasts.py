@@ -184,9 +184,7 @@ def _fitted_season(counts: pl.DataFrame, known: pl.DataFrame) -> Season | str:
         return str(error)
 
 
-def _fitted(
-    name: str, cut: str, cut_on: date, known: pl.DataFrame, season: Season | str
-) -> dict:
+def _fitted(name: str, cut: str, cut_on: date, known: pl.DataFrame, season: Season | str) -> dict:
     """Return a row of MODELS_SCHEMA for a candidate, without amounts."""
     n_customers = int(known["n_customers"].sum())
     n_repeat = int(known.filter(pl.col("n_repeats") > 0)["n_customers"].sum())

@@ -123,7 +123,9 @@ def fit_season(counts: pl.DataFrame) -> Season:
     month = rows["month_number"].to_numpy() - 1
     if len(np.unique(month)) < 12:
         raise ValueError("there is a month of the year in which nobody could have bought again")
-    age, cohort = (rows[name].rank("dense").to_numpy() - 1 for name in ("age_period", "cohort_start_on"))
+    age, cohort = (
+        rows[name].rank("dense").to_numpy() - 1 for name in ("age_period", "cohort_start_on")
+    )
 
     def factor(of: np.ndarray, rest: np.ndarray, prior: float) -> np.ndarray:
         """Return how many times as often purchases came as the rest lets expect."""
@@ -142,9 +144,7 @@ def fit_season(counts: pl.DataFrame) -> Season:
             break
     expected = days * by_age[age] * by_cohort[cohort] * index[month]
     reach = np.exp(Z * _errors(expected, month, cohort, age))
-    return Season(
-        index, index / reach, index * reach, np.bincount(month, purchases).astype(int)
-    )
+    return Season(index, index / reach, index * reach, np.bincount(month, purchases).astype(int))
 
 
 def _errors(expected: np.ndarray, *of: np.ndarray) -> np.ndarray:

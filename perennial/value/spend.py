@@ -212,7 +212,10 @@ class Mixture:
         return total
 
     def quantile(self, share: np.ndarray) -> np.ndarray:
-        """Return the amount, shares of shape (customers,), by Newton's steps, kept within an interval that only shrinks."""
+        """Return the amount by Newton's steps, kept within an interval that only shrinks.
+
+        The share is of shape (customers,).
+        """
         low, high = np.full(len(self.tail), -40.0), np.full(len(self.tail), 40.0)
         at = np.log(np.maximum(self.shapes @ self.exactly, 1e-9) / self.tail)
         rows = np.arange(len(self.tail))

@@ -44,6 +44,7 @@ CHARTS = [
     "chart-deciles",
     "chart-calibration",
     "chart-value",
+    "chart-season",
     "chart-funnel",
     "chart-quality",
     "chart-feed-order-items",
@@ -155,6 +156,10 @@ create table marts.lifetime_value_calibration (
     n_customers bigint, expected_purchases double, n_purchases bigint,
     expected_amount decimal(18, 2), amount decimal(18, 2), purchases_coverage_rate double,
     amount_coverage_rate double
+);
+create table marts.purchase_seasons (
+    month_number int, season_index double, season_index_low double, season_index_high double,
+    n_purchases bigint, is_used boolean
 );
 create table marts.churn_risk_by_value (
     risk varchar, value_quarter int, horizon_days int, n_customers bigint,
@@ -333,6 +338,9 @@ insert into marts.lifetime_value_calibration values
     ('channel', 'ads', 'mbg_nbd', 90, 900, 200, 250, 8000, 10000, .91, .9),
     ('cohort', '2023-12-01', 'mbg_nbd', 90, 100, 40, 50, 1600, 2000, .93, .9),
     ('cohort', '2024-01-01', 'mbg_nbd', 90, 50, 30, 20, 1200, 900, .88, .9);
+insert into marts.purchase_seasons
+select n, case n when 12 then 1.5 when 2 then .75 else 1 end, .7, 1.6, 100 + n, true
+from range(1, 13) as months (n);
 insert into marts.churn_risk_by_value values
     ('high', 4, 90, 30, 9000, 300), ('low', 4, 90, 60, 30000, 20000), ('low', 1, 90, 10, 50, null);
 insert into marts.products values ('A', $nasty), ('B', null), ('C', 'Cup'), ('D', 'Cup');
@@ -608,15 +616,18 @@ def test_value_says_what_is_expected_and_what_came(page, folder):
     assert "Of all 900 customers 8,000.00 was expected and 10,000 came; 91.0%" in value
     assert "Dec 2023 100 40.0 50 1,600.00 2,000.00 93.0%" in value
     # Chosen by the holdout's score, which stands beside today's fit.
+    assert "most in December (1.50), least in February (0.75). What customers will" in value
     assert value.index("mbg nbd in use 1,000 400 1,808.0 -0.6100") < value.index("bg nbd fitted")
     without = make_warehouse(
         folder / "no_amounts.duckdb",
         "update marts.customer_lifetime_value set status = 'abstained: all spend the same', "
         "expected_amount_90d = null, expected_amount_365d = null",
         "update marts.lifetime_value_calibration set expected_amount = null",
+        "update marts.purchase_seasons set is_used = false",
     )
     value = section_of(page_of(without), "value")
-    assert "expected to order on 12 days within the next 90 days. New customers" in value
+    assert "expected to order on 12 days within the next 90 days. New customers are not in" in value
+    assert "in these figures, nor is the season." in value
     assert "because the models abstained: all spend the same." in value
     assert "Of all 900 customers 200 was expected and 250 came" in value
 

@@ -15,8 +15,8 @@ from scipy.optimize import approx_fprime
 from scipy.special import hyp2f1
 from scipy.stats import beta, gamma
 
+from perennial.value import forecasts, spend
 from perennial.value import purchases as module
-from perennial.value import spend
 from perennial.value.forecasts import (
     FORECASTS_SCHEMA,
     HORIZONS,
@@ -27,6 +27,7 @@ from perennial.value.forecasts import (
     forecast,
 )
 from perennial.value.purchases import MODELS, Histories, PurchaseModel, fit_purchases
+from perennial.value.season import DAYS_IN_MONTH, FLAT, Clock, fit_season
 from perennial.value.spend import SpendModel, fit_spend, value_quantile
 
 # Weeks, as in Fader, Hardie and Lee (2005).
@@ -288,6 +289,170 @@ def test_numbers_of_purchases_may_be_looked_at_together(monkeypatch):
     assert np.array(together) == pytest.approx(np.array(alone), rel=0.01)
 
 
+NO_SEASON = pl.DataFrame(
+    schema={
+        "cut": pl.String, "cohort_start_on": pl.Date, "age_period": pl.Int64,
+        "month_number": pl.Int32, "n_customer_days": pl.Int64, "n_purchases": pl.Int64,
+    }
+)  # fmt: skip
+INDEX = np.array([0.8, 0.7, 0.85, 0.9, 0.95, 1.0, 1.05, 1.0, 0.9, 0.95, 1.3, 1.6])
+INDEX = INDEX / np.average(INDEX, weights=DAYS_IN_MONTH)
+
+
+def test_the_clock_of_a_season_counts_days_by_their_month():
+    index = tuple(INDEX.tolist())
+    clock, today = Clock(date(2024, 3, 10), index), date(2024, 3, 10)
+
+    def by_hand(first: date, last: date) -> float:
+        return sum(
+            index[(first + timedelta(days=n)).month - 1] for n in range(1, (last - first).days + 1)
+        )
+
+    for back, forth in ((0, 0), (9, 0), (10, 3), (400, 30), (400, 400)):
+        first, last = today - timedelta(days=back), today - timedelta(days=forth)
+        found = clock.elapsed(np.array([back]), np.array([forth]))
+        assert found == pytest.approx([by_hand(first, last)])
+    assert clock.ahead(30) == pytest.approx(by_hand(today, today + timedelta(days=30)))
+    assert clock.ahead(365) == pytest.approx(365, abs=1.0)
+    # A day that is reached by a time, and one that nobody reaches.
+    days = np.array([0.0, 1.0, 90.0, 400.0])
+    times = np.array([clock.ahead(int(n)) for n in days])
+    assert clock.days_until(times) == pytest.approx(days)
+    assert clock.days_until(np.array([1e5, np.inf])) == pytest.approx([1e5, np.inf], rel=0.01)
+    calendar = Clock(today, FLAT)
+    assert calendar.elapsed(np.array([400]), np.array([30])).tolist() == [370.0]
+    assert calendar.ahead(30) == 30.0
+
+
+def months_of_a_shop(n_days: int, begin: date, seed: int, new_per_day: float = 6.0) -> pl.DataFrame:
+    """`purchase_season_counts` of one cut: later customers are less loyal, old ones buy less."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for n in range(n_days):
+        first = begin + timedelta(days=n)
+        # The first days find all the customers that there are; the loyal ones come first.
+        new = int(rng.poisson(new_per_day * (1 if n > 30 else 8)))
+        ages = np.arange(1, n_days - n)
+        day = np.datetime64(first) + ages
+        months = day.astype("datetime64[M]").astype(int) % 12
+        rate = 0.01 * np.exp(-ages / 400) * (0.5 + np.exp(-n / 60)) * INDEX[months]
+        parts.append(pl.DataFrame({
+            "cohort_start_on": [first.replace(day=1)] * len(ages),
+            "age_period": (ages - 1) // 28,
+            "month_number": months + 1,
+            "n_customer_days": np.full(len(ages), new),
+            "n_purchases": rng.poisson(new * rate),
+        }))  # fmt: skip
+    keys = ["cohort_start_on", "age_period", "month_number"]
+    return pl.concat(parts).group_by(keys).agg(pl.col("n_customer_days", "n_purchases").sum())
+
+
+def test_a_season_is_told_apart_from_ages_and_cohorts():
+    inside = []
+    for seed in range(6):
+        season = fit_season(months_of_a_shop(900, date(2022, 1, 1), seed))
+        assert season.index == pytest.approx(INDEX, abs=0.17)
+        assert np.average(season.index, weights=DAYS_IN_MONTH) == pytest.approx(1)
+        inside += ((season.low <= INDEX) & (season.high >= INDEX)).tolist()
+    assert np.mean(inside) >= 0.9
+    assert np.sqrt(((season.index - INDEX) ** 2).mean()) < 0.4 * INDEX.std()
+
+
+def test_where_months_cannot_be_told_from_ages_the_interval_says_so():
+    # All customers came on one day, a year ago.
+    counts = months_of_a_shop(360, date(2023, 1, 1), 1)
+    one = counts.filter(pl.col("cohort_start_on") == date(2023, 1, 1))
+    season = fit_season(one)
+    assert season.purchases.sum() > 1500
+    # The falling rate is taken for a season, but not for a sure one.
+    by_chance = 2 * 1.96 / np.sqrt(season.purchases)
+    assert (np.log(season.high / season.low) > 1.3 * by_chance).all()
+    with pytest.raises(ValueError, match="a month of the year in which nobody"):
+        fit_season(one.filter(pl.col("month_number") != 7))
+
+
+def shop_with_a_season(seed: int) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, np.ndarray]:
+    """A shop on the season's clock until the end of December; what comes in 90 days after it."""
+    rng = np.random.default_rng(seed)
+    n, begin, today = 6000, date(2022, 1, 1), 1094
+    n_days = today + 1 + 90
+    joined = rng.integers(0, today, n)
+    month = (np.datetime64(begin) + np.arange(n_days)).astype("datetime64[M]").astype(int) % 12
+    rates = rng.gamma(1.2, 1 / 80, n)
+    days = np.arange(n_days)
+    buys = (rng.random((n, n_days)) < rates[:, None] * INDEX[month]) & (days > joined[:, None])
+    buys &= np.cumsum(buys, axis=1) <= rng.geometric(rng.beta(1.0, 6.0, n))[:, None]
+    buys[np.arange(n), joined] = True
+    histories, counts = [], []
+    for cut, last_day in (("holdout", today - 90), ("today", today)):
+        there = joined <= last_day
+        known = buys[there] & (days <= last_day)
+        first = joined[there]
+        last = n_days - 1 - np.argmax(known[:, ::-1], axis=1)
+        histories.append(pl.DataFrame({
+            "cut": cut,
+            "customer_id": [f"c{i:05}" for i in np.flatnonzero(there)],
+            "cut_on": begin + timedelta(days=last_day),
+            "channel": "ads",
+            "n_repeats": known.sum(axis=1) - 1,
+            "last_days": last - first,
+            "age_days": last_day - first,
+            "mean_amount": 10.0,
+            "n_later_purchases":
+                (buys[there] & (days > last_day) & (days <= last_day + 90)).sum(axis=1),
+            "later_amount": 0.0,
+        }))  # fmt: skip
+        for start in np.unique(first):
+            of_day = np.flatnonzero(first == start)
+            ages = np.arange(1, last_day - start + 1)
+            of_month = (np.datetime64(begin) + int(start)).astype("datetime64[M]").astype(date)
+            counts.append(pl.DataFrame({
+                "cut": [cut] * len(ages),
+                "cohort_start_on": [of_month] * len(ages),
+                "age_period": (ages - 1) // 28,
+                "month_number": month[start + ages] + 1,
+                "n_customer_days": np.full(len(ages), len(of_day)),
+                "n_purchases": known[of_day][:, start + 1 : last_day + 1].sum(axis=0),
+            }))  # fmt: skip
+    histories = pl.concat(histories)
+    keys = ["cut", "channel", "n_repeats", "last_days", "age_days"]
+    season = ["cut", "cohort_start_on", "age_period", "month_number"]
+    return (
+        histories.group_by(keys).agg(n_customers=pl.len()),
+        histories,
+        pl.concat(counts).group_by(season).agg(pl.col("n_customer_days", "n_purchases").sum()),
+        histories.filter(pl.col("cut") == "today")["n_later_purchases"].to_numpy(),
+    )
+
+
+def test_forecasts_of_january_know_that_christmas_is_over():
+    statistics, histories, counts, later = shop_with_a_season(7)
+    models = fit_models(statistics, histories, counts)
+    (name,) = models.filter("is_chosen")["model_name"].unique()
+    assert name.endswith("_seasonal")
+    without = models.filter(~pl.col("model_name").str.ends_with("_seasonal"))
+    best = without.filter(pl.col("cut") == "holdout").sort("holdout_log_score")["model_name"][-1]
+    without = without.with_columns(is_chosen=pl.col("model_name") == best)
+    ratio = {}
+    for kind, some in (("season", models), ("calendar", without)):
+        found = forecast(histories, some).filter(cut="today", horizon_days=90)
+        ratio[kind] = found["expected_purchases"].sum() / later.sum()
+    assert ratio["season"] == pytest.approx(1, abs=0.08)
+    assert ratio["calendar"] > 1.2
+    # On the calendar's clock both likelihoods are of the same thing.
+    score = dict(models.filter(pl.col("cut") == "today").select("model_name", "bic").iter_rows())
+    assert score[name] < score[best]
+
+
+def test_a_fifth_is_outside_of_intervals_that_begin_with_nothing():
+    # Gone for certain, likely to buy nothing, and certain to buy.
+    none = np.array([0.95, 0.5, 0.01])
+    assert forecasts._from_zero(none).tolist() == [True, True, False]
+    low, high = forecasts._shares(0.1, forecasts._from_zero(none))
+    assert low == pytest.approx([0, 0, 0.1])
+    assert high == pytest.approx([0.8, 0.8, 0.9])
+
+
 def shop_that_lives(seed: int, unevenness: float) -> tuple[pl.DataFrame, pl.DataFrame, np.ndarray]:
     """A shop of customers as BG/NBD says, but for good and bad quarters of their own.
 
@@ -332,16 +497,15 @@ def test_intervals_hold_what_comes_next_also_where_customers_are_less_even_than_
     unevenness,
 ):
     statistics, histories, later = shop_that_lives(3, unevenness)
-    models = fit_models(statistics, histories)
-    tail = models.filter("is_chosen")["purchases_tail_high"].min()
-    assert tail == TAIL if unevenness == 0 else tail < 0.08
+    models = fit_models(statistics, histories, NO_SEASON)
+    tail = models.filter("is_chosen")["purchases_tail"].min()
+    assert tail == TAIL if unevenness == 0 else tail < 0.09
     found = forecast(histories, models).filter(
         (pl.col("cut") == "today") & (pl.col("horizon_days") == 90)
     )
-    below = (later < found["purchases_low"].to_numpy()).mean()
-    above = (later > found["purchases_high"].to_numpy()).mean()
-    assert below <= 0.11
-    assert above <= 0.11
+    low, high = (found[f"purchases_{end}"].to_numpy() for end in ("low", "high"))
+    assert ((later < low) | (later > high)).mean() <= 0.22
+    assert ((later < low) | (later > high))[high > 0].mean() <= 0.22
 
 
 @pytest.mark.parametrize(
@@ -398,7 +562,7 @@ def shop_of(n: int, **columns) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def test_one_model_is_chosen_and_forecasts_everyone_whatever_the_order_of_rows():
     statistics, histories = shop_of(400)
-    models = fit_models(statistics, histories)
+    models = fit_models(statistics, histories, NO_SEASON)
     assert dict(models.schema) == MODELS_SCHEMA
     assert models.filter("is_chosen")["cut"].sort().to_list() == ["holdout", "today"]
     best = models.filter(pl.col("cut") == "holdout").sort("holdout_log_score")[-1]
@@ -412,7 +576,7 @@ def test_one_model_is_chosen_and_forecasts_everyone_whatever_the_order_of_rows()
     assert (found["purchases_low"] <= found["purchases_high"]).all()
     assert (found["amount_low"] <= found["amount_high"]).all()
     shuffled = [table.sample(fraction=1, shuffle=True, seed=1) for table in (statistics, histories)]
-    again = fit_models(*shuffled)
+    again = fit_models(*shuffled, NO_SEASON)
     assert again.equals(models)
     assert forecast(shuffled[1], again).equals(found)
 
@@ -433,7 +597,7 @@ def test_too_little_is_said_and_forecast_as_nothing(n, columns, status, spend_st
         for name, value in columns.items()
     }
     statistics, histories = shop_of(n, **literals)
-    models = fit_models(statistics, histories)
+    models = fit_models(statistics, histories, NO_SEASON)
     plain = models.filter(pl.col("model_name") == "bg_nbd")
     assert plain["status"].str.starts_with(status).all()
     assert plain["spend_status"].str.starts_with(spend_status).all()
@@ -445,8 +609,8 @@ def test_too_little_is_said_and_forecast_as_nothing(n, columns, status, spend_st
 
 def test_intervals_end_where_what_came_was_next_to_impossible():
     statistics, histories = shop_of(300, n_later_purchases=pl.lit(80), later_amount=pl.lit(1e9))
-    models = fit_models(statistics, histories)
-    assert models.filter("is_chosen")["amount_tail_high"].to_list() == [LEAST_TAIL] * 2
+    models = fit_models(statistics, histories, NO_SEASON)
+    assert models.filter("is_chosen")["amount_tail"].to_list() == [LEAST_TAIL] * 2
     found = forecast(histories, models)
     assert found["purchases_high"].max() < 2_000
     assert found["amount_high"].max() < 1e7
@@ -454,7 +618,7 @@ def test_intervals_end_where_what_came_was_next_to_impossible():
 
 def test_a_shop_without_customers_has_no_models():
     statistics, histories = (table.clear() for table in shop_of(5))
-    models = fit_models(statistics, histories)
+    models = fit_models(statistics, histories, NO_SEASON)
     assert (models.height, dict(models.schema)) == (0, MODELS_SCHEMA)
     assert forecast(histories, models).height == 0
 
