@@ -134,6 +134,10 @@ spark: install install-spark ## the demo on Apache Spark, and every table compar
 bench-churn: install ## churn models against the best that can be known, on simulated shops
 	@$(BIN)/python benchmarks/churn.py
 
+.PHONY: bench-value
+bench-value: install ## customer value against what then came, on simulated shops (MORE="--seeds 10")
+	@$(BIN)/python benchmarks/value.py $(MORE)
+
 .PHONY: bench-models
 bench-models: install .venv-lifetimes/.installed ## the models beside lifetimes and a plain notebook (MORE="--retail DIR")
 	@$(BIN)/python benchmarks/models.py --lifetimes .venv-lifetimes/bin/python $(MORE)

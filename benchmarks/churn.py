@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -19,17 +18,16 @@ import duckdb
 import numpy as np
 import polars as pl
 from scipy.special import gammaln, softmax
+from shops import build
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from tables import markdown_table
 
-from perennial.children import clean_environment
 from perennial.churn import train_models
 from perennial.churn.features import THEMES
 from perennial.errors import UserError
 from perennial.posterior import Histories, Process, p_alive, p_no_order, summarise
 from perennial.simulate import DEFAULTS, plan_of, write_shop
 
-PROJECT = Path(__file__).parents[1]
 N_DRAWS = 200
 # What visits and e-mails tell, of which the posterior knows nothing.
 SEEN = ("visits", "unmet", "device", "e-mail")
@@ -103,7 +101,7 @@ def play(seed: int, n_customers: int, horizon: int, folder: Path) -> tuple[str, 
     options = DEFAULTS | {"customers": str(n_customers), "seed": str(seed)}
     write_shop(plan_of(options), shop, "parquet")
     tell(f"seed {seed}: building the warehouse")
-    build(shop, warehouse, horizon)
+    build(shop, warehouse, settings={"churn_horizon_days": horizon})
     features, of_models, champion = read_warehouse(warehouse)
     tell(f"seed {seed}: training without visits")
     of_orders = champion_of_orders(features)
@@ -128,20 +126,6 @@ def play(seed: int, n_customers: int, horizon: int, folder: Path) -> tuple[str, 
 
 def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def build(shop: Path, warehouse: Path, horizon: int) -> None:
-    """Build the warehouse of a shop's files, without its data tests."""
-    command = [sys.executable, "-m", "perennial.cli", "build", "--shop", "files", "--no-report"]
-    command += ["--raw", str(shop), "--warehouse", str(warehouse)]
-    command += ["--vars", json.dumps({"churn_horizon_days": horizon})]
-    command += ["--exclude", "resource_type:test resource_type:unit_test"]
-    done = subprocess.run(
-        command, cwd=PROJECT, env=clean_environment(), capture_output=True, text=True
-    )
-    if done.returncode:
-        print(done.stdout[-4000:], done.stderr[-4000:], sep="\n", file=sys.stderr)
-        raise UserError("the build stopped; the lines above tell why.")
 
 
 def read_warehouse(warehouse: Path) -> tuple[pl.DataFrame, pl.DataFrame, str]:

@@ -21,17 +21,16 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import polars as pl
+from shops import build
 from sklearn.ensemble import RandomForestClassifier
 from tables import markdown_table
 
-from perennial.children import clean_environment
 from perennial.churn import train_models
 from perennial.churn.metrics import METRICS, rank
 from perennial.errors import UserError
 from perennial.simulate import DEFAULTS, plan_of, write_shop
 from perennial.value.purchases import Histories, _log_likelihood, fit_purchases
 
-PROJECT = Path(__file__).parents[1]
 N_FITS = 7
 ASKED = ("roc_auc", "brier_score", "expected_calibration_error")
 
@@ -68,30 +67,17 @@ def main(argv: list[str] | None = None) -> int:
             shop = folder / "shop"
             options = DEFAULTS | {"customers": str(args.customers), "seed": "1"}
             write_shop(plan_of(options), shop, "parquet")
-            warehouses = {f"simulated, {args.customers:,}": build(folder / "s", "files", shop)}
+            warehouses = {f"simulated, {args.customers:,}": folder / "simulated.duckdb"}
+            build(shop, folder / "simulated.duckdb")
             if args.retail:
-                raw = Path(args.retail)
-                warehouses["Online Retail"] = build(folder / "r", "online_retail", raw)
+                warehouses["Online Retail"] = folder / "retail.duckdb"
+                build(Path(args.retail), folder / "retail.duckdb", "online_retail")
             print(f"### Churn\n\n{beside_a_notebook(warehouses)}\n", flush=True)
             print(f"### What dbt adds\n\n{beside_the_bare_call(warehouses)}", flush=True)
     except UserError as error:
         print(f"benchmarks/models.py: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def build(folder: Path, shop: str, raw: Path) -> Path:
-    """Build a warehouse of a shop from nothing; return it."""
-    folder.mkdir()
-    warehouse = folder / "warehouse.duckdb"
-    command = [sys.executable, "-m", "perennial.cli", "build", "--shop", shop, "--raw", str(raw)]
-    command += ["--warehouse", str(warehouse), "--no-report"]
-    command += ["--exclude", "resource_type:test resource_type:unit_test"]
-    environment = clean_environment(DBT_TARGET_PATH=folder / "target")
-    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f"the build of {shop} stopped: {done.stdout[-2000:]}")
-    return warehouse
 
 
 def beside_lifetimes(python: str) -> str:

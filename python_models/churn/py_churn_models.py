@@ -1,12 +1,13 @@
 """Train, test and choose the churn models; see perennial.churn.train_models."""
 
-from perennial.churn import train_models
+from perennial.churn import rows_to_learn_from, train_models
 
 
 def model(dbt, session):
     """Return one row per candidate model and horizon."""
     dbt.config(materialized="table")
-    features, today = dbt.ref("churn_features").pl(), dbt.ref("churn_features_today").pl()
+    features = rows_to_learn_from(dbt.ref("churn_features"))
+    today = dbt.ref("churn_features_today").select("horizon_days").pl()
     # A build with --full-refresh has emptied it: see start_increments.
     is_there = session.execute(
         "select count(*) from duckdb_tables() where database_name = ? and schema_name = ? "

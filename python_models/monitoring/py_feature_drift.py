@@ -1,5 +1,6 @@
 """Compare today's features and scores with the models' own; see perennial.monitoring."""
 
+from perennial.churn import rows_to_learn_from
 from perennial.monitoring import feature_drift
 
 
@@ -10,7 +11,7 @@ def model(dbt, session):
     # The horizon of the setting.
     horizon = today["horizon_days"].max()
     return feature_drift(
-        dbt.ref("churn_features").pl(),
+        rows_to_learn_from(dbt.ref("churn_features")),
         today,
         dbt.ref("churn_test_predictions").pl().filter("is_champion", horizon_days=horizon),
         dbt.ref("py_churn_scores").pl().filter(horizon_days=horizon),

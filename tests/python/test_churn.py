@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -13,7 +14,14 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
-from perennial.churn import FEATURES, feature_matrix, score_customers, split_snapshots, train_models
+from perennial.churn import (
+    FEATURES,
+    feature_matrix,
+    rows_to_learn_from,
+    score_customers,
+    split_snapshots,
+    train_models,
+)
 from perennial.churn.calibration import calibrate
 from perennial.churn.candidates import model_of, predict
 from perennial.churn.features import THEMES
@@ -357,6 +365,26 @@ def test_calibration_brings_back_what_was_bent():
 
 
 # Kept models
+
+
+def test_a_fixed_share_of_many_customers_is_learned_from():
+    def learned_from(n_customers: int) -> pl.DataFrame:
+        rows = pl.DataFrame({"customer_id": [f"c{n}" for n in range(n_customers)]}).join(
+            pl.DataFrame({"snapshot_on": [date(2024, 1, 1), date(2024, 2, 1)]}), how="cross"
+        )
+        with duckdb.connect() as connection:
+            connection.register("features", rows)
+            return rows_to_learn_from(connection.sql("from features"), 300)
+
+    assert learned_from(300).height == 600
+    half, quarter = (set(learned_from(n)["customer_id"]) for n in (550, 1100))
+    assert 220 < len(half) <= 300
+    assert 220 < len(quarter) <= 300
+    # Whole customers, and of those who are there already the same ones or half of them.
+    assert learned_from(550).height == 2 * len(half)
+    assert set(learned_from(551)["customer_id"]) >= half
+    assert {c for c in quarter if int(c[1:]) < 550} < half
+    assert learned_from(0).height == 0
 
 
 def test_models_are_trained_again_when_anything_changes():
