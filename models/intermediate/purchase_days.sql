@@ -23,7 +23,8 @@ moments as (
     from cuts
 )
 
--- What came in after the cut of the time before it was no history then, and is no outcome.
+-- What came in after the holdout's cut, of the time before it, was no history then, and is no
+-- outcome. Today all is known that is there, also what came in after the last moment of the data.
 -- Several orders of one day are one purchase, as in the papers that the models are from.
 select
     cast(moments.cut as string) as cut,
@@ -39,5 +40,9 @@ cross join moments
 where
     orders.customer_id is not null
     and not orders.is_cancelled
-    and (orders.ordered_on > moments.cut_on or orders.known_at < moments.cut_at)
+    and (
+        moments.cut = 'today'
+        or orders.ordered_on > moments.cut_on
+        or orders.known_at < moments.cut_at
+    )
 group by all

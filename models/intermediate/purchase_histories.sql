@@ -33,14 +33,18 @@ refunds as (
             as refund_amount,
         sum(refunds.amount) filter (where refunds.refunded_on > moments.cut_on)
             as later_refund_amount,
-        count_if(refunds.amount is null) as n_unknown_amounts
+        count_if(refunds.amount is null and refunds.refunded_on <= moments.cut_on)
+            as n_unknown_amounts,
+        count_if(refunds.amount is null and refunds.refunded_on > moments.cut_on)
+            as n_unknown_later_amounts
     from {{ ref('refunds') }} as refunds
     cross join moments
     where
         refunds.customer_id is not null
         and not refunds.is_order_cancelled
         and (
-            refunds.refunded_on > moments.cut_on
+            moments.cut = 'today'
+            or refunds.refunded_on > moments.cut_on
             or refunds.known_at < moments.cut_at
         )
     group by all
@@ -82,7 +86,7 @@ select
             when
                 purchases.cut = 'holdout'
                 and purchases.n_known_later_amounts = purchases.n_later_purchases
-                and coalesce(refunds.n_unknown_amounts, 0) = 0
+                and coalesce(refunds.n_unknown_later_amounts, 0) = 0
                 then
                     purchases.later_net_amount
                     - coalesce(refunds.later_refund_amount, 0)

@@ -175,9 +175,12 @@ def _holdout_days(histories: pl.DataFrame) -> int:
 
 def _fitted_season(counts: pl.DataFrame, known: pl.DataFrame) -> Season | str:
     """Return the season of a cut, or why there is none."""
-    history_days = known["age_days"].max()
-    if history_days < MIN_HISTORY_DAYS:
-        return f"{history_days} days of history; a season needs {MIN_HISTORY_DAYS}"
+    n_old = known.filter(pl.col("age_days") >= MIN_HISTORY_DAYS)["n_customers"].sum()
+    if n_old < MIN_REPEAT_CUSTOMERS:
+        return (
+            f"{n_old} customers came {MIN_HISTORY_DAYS} days ago or earlier; "
+            f"a season needs {MIN_REPEAT_CUSTOMERS}"
+        )
     try:
         return fit_season(counts)
     except ValueError as error:
@@ -367,8 +370,9 @@ def _amount_tail(row: dict, customers: pl.DataFrame, days: int) -> dict:
     time = _clock(row, customers).ahead(days)
     spent = amounts.fill_null(0.0).to_numpy()
     below = value_below(spent, time, state.rows(places), *_spend(row, customers))
-    # Whoever spends nothing spends at least nothing.
-    at_least = np.where(spent > 0, 1 - below, 1.0)
+    # Whoever spends nothing spends at least nothing. That somebody gives back more than is bought
+    # no interval foresees.
+    at_least = np.where(spent > 0, 1 - below, (spent == 0).astype(float))
     none = 1 - state.more_than(0, time)[places]
     return {"amount_tail": _tail(none[is_known], below[is_known], at_least[is_known])}
 
@@ -386,8 +390,9 @@ def _tail(none: np.ndarray, at_most: np.ndarray, at_least: np.ndarray) -> float:
         return TAIL
     from_zero = _from_zero(none)
     largest = np.where(from_zero, at_least / 2, np.minimum(at_most, at_least))[is_open]
-    place = int(np.ceil(2 * TAIL * len(largest))) - 1
-    return float(np.clip(np.sort(largest)[place], LEAST_TAIL, TAIL))
+    place = max(0, int(2 * TAIL * (len(largest) + 1)) - 1)
+    # A little less, so that whatever has just this tail lies inside and not on the edge.
+    return float(np.clip(np.sort(largest)[place] * (1 - 1e-9), LEAST_TAIL, TAIL))
 
 
 def _from_zero(none: np.ndarray) -> np.ndarray:

@@ -29,7 +29,11 @@ Z = 1.959963984540054
 DAYS_IN_MONTH = np.array([31, 28.2425, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 FLAT = (1.0,) * 12
 
+# As in purchase_season_counts.
+PERIOD_DAYS = 28
+
 _ROUNDS = 2000
+_REFITS = 1
 _DAY_ZERO = date(1970, 1, 1)
 
 
@@ -112,6 +116,9 @@ class Season:
 def fit_season(counts: pl.DataFrame) -> Season:
     """Find the season of a shop's repeat purchases.
 
+    Customers grow old by the season's clock, too: after a busy December they look tired in January
+    by the calendar. So once a season is known, ages are read from its clock and it is fitted again.
+
     Args:
         counts: rows of `purchase_season_counts` of one cut, in any order.
 
@@ -123,9 +130,27 @@ def fit_season(counts: pl.DataFrame) -> Season:
     month = rows["month_number"].to_numpy() - 1
     if len(np.unique(month)) < 12:
         raise ValueError("there is a month of the year in which nobody could have bought again")
-    age, cohort = (
-        rows[name].rank("dense").to_numpy() - 1 for name in ("age_period", "cohort_start_on")
+    cohort, age = (
+        rows[name].rank("dense").to_numpy() - 1 for name in ("cohort_start_on", "age_period")
     )
+    index = np.ones(12)
+    for _ in range(1 + _REFITS):
+        index, expected = _fitted(days, purchases, month, cohort, age)
+        errors = _errors(expected, month, cohort, age)
+        age = np.unique(_periods_by_clock(rows, index), return_inverse=True)[1]
+    reach = np.exp(Z * errors)
+    return Season(index, index / reach, index * reach, np.bincount(month, purchases).astype(int))
+
+
+def _fitted(
+    days: np.ndarray, purchases: np.ndarray, month: np.ndarray, cohort: np.ndarray, age: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the index of each month, and the purchases that it lets expect in each cell.
+
+    Args:
+        days, purchases: of each cell, both of shape (n,).
+        month, cohort, age: which each cell is of, numbered from 0.
+    """
 
     def factor(of: np.ndarray, rest: np.ndarray, prior: float) -> np.ndarray:
         """Return how many times as often purchases came as the rest lets expect."""
@@ -142,9 +167,17 @@ def fit_season(counts: pl.DataFrame) -> Season:
         index = found
         if is_settled:
             break
-    expected = days * by_age[age] * by_cohort[cohort] * index[month]
-    reach = np.exp(Z * _errors(expected, month, cohort, age))
-    return Season(index, index / reach, index * reach, np.bincount(month, purchases).astype(int))
+    return index, days * by_age[age] * by_cohort[cohort] * index[month]
+
+
+def _periods_by_clock(rows: pl.DataFrame, index: np.ndarray) -> np.ndarray:
+    """Return the age of each cell in periods of the season's clock, by the middle of its days."""
+    from_day = rows["cohort_start_on"].to_numpy().astype("datetime64[D]") + 15
+    to_day = from_day + rows["age_period"].to_numpy() * PERIOD_DAYS + PERIOD_DAYS // 2
+    today = to_day.max()
+    clock = Clock(today.item(), tuple(index.tolist()))
+    time = clock.elapsed((today - from_day).astype(int), (today - to_day).astype(int))
+    return (time // PERIOD_DAYS).astype(int)
 
 
 def _errors(expected: np.ndarray, *of: np.ndarray) -> np.ndarray:

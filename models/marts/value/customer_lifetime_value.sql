@@ -21,7 +21,7 @@ with forecasts as (
 
 verdicts as (
     select
-        min(status) filter (where status <> 'fitted') as why_not,
+        case when count_if(status = 'fitted') = 0 then min(status) end as why_not,
         max(spend_status) as spend_status
     from {{ ref('py_value_models') }}
     where cut = 'today'
