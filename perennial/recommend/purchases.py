@@ -1,0 +1,84 @@
+"""What customers had bought by a day, as the recommenders take it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+
+
+@dataclass(frozen=True)
+class Purchases:
+    """Days on which customers bought products, until the day of looking back.
+
+    Attributes:
+        customers: ids of all customers who can be asked about, in order, shape (n,).
+        items: ids of all products that can be recommended, in order, shape (m,).
+        customer: of each customer, product and day, the customer's number.
+        item: and the product's.
+        days_ago: and how many days before the day of looking back it was, 0 or more.
+    """
+
+    customers: np.ndarray
+    items: np.ndarray
+    customer: np.ndarray
+    item: np.ndarray
+    days_ago: np.ndarray
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, customers: np.ndarray, items: np.ndarray) -> Purchases:
+        """Return the purchases of rows with customer_id, product_id and days_ago.
+
+        Rows of others than these customers and items are left out. Both must be in order.
+        """
+        rows = rows.unique(["customer_id", "product_id", "days_ago"]).filter(
+            pl.col("customer_id").is_in(customers.tolist()),
+            pl.col("product_id").is_in(items.tolist()),
+        ).sort("customer_id", "product_id", "days_ago")  # fmt: skip
+        return cls(
+            customers,
+            items,
+            np.searchsorted(customers, rows["customer_id"].to_numpy()),
+            np.searchsorted(items, rows["product_id"].to_numpy()),
+            rows["days_ago"].to_numpy().astype(np.int64),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the numbers of customers and items."""
+        return len(self.customers), len(self.items)
+
+    @cached_property
+    def owned(self) -> sparse.csr_array:
+        """Return 1 for each product that a customer ever bought, shape (customers, items)."""
+        return self._table(np.ones(len(self.item)), binary=True)
+
+    @cached_property
+    def n_days(self) -> sparse.csr_array:
+        """Return on how many days each customer bought each product, shape (customers, items)."""
+        return self._table(np.ones(len(self.item)))
+
+    @cached_property
+    def last_basket(self) -> sparse.csr_array:
+        """Return 1 for what each customer bought on the last day, shape (customers, items)."""
+        last = np.full(len(self.customers), np.iinfo(np.int64).max)
+        np.minimum.at(last, self.customer, self.days_ago)
+        rows = self.days_ago == last[self.customer]
+        return self._table(np.ones(rows.sum()), rows, binary=True)
+
+    def since(self, days: int) -> Purchases:
+        """Return the purchases of the last days only."""
+        rows = self.days_ago < days
+        return Purchases(
+            self.customers, self.items, self.customer[rows], self.item[rows], self.days_ago[rows]
+        )
+
+    def _table(self, values, rows=slice(None), binary: bool = False) -> sparse.csr_array:
+        table = sparse.csr_array((values, (self.customer[rows], self.item[rows])), self.shape)
+        table.sum_duplicates()
+        if binary:
+            table.data[:] = 1
+        return table

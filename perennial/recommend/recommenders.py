@@ -1,0 +1,342 @@
+"""Ways to tell what a customer will buy next. Each gives every product a score for each customer.
+
+A score has no unit: only the order within one customer means something. Where a way knows nothing
+of a product it says 0. All are deterministic: the same purchases give the same scores.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+from scipy.sparse.linalg import svds
+
+from perennial.recommend.purchases import Purchases
+
+# Of these days what is popular is counted.
+POPULAR_DAYS = 90
+# So many neighbours are looked at: of an item, and of a customer.
+ITEM_NEIGHBOURS = 50
+USER_NEIGHBOURS = 100
+# Dimensions of what customers and items are boiled down to.
+FACTORS = 32
+# What has been bought by most, for the ways that need a table of all pairs of items.
+MOST_ITEMS = 5_000
+
+
+class Recommender(ABC):
+    """A way to recommend; fitted when it is made.
+
+    Attributes:
+        name: what it is called in the marts.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
+        """Fit to purchases; products are described by rows of `products`."""
+        self.purchases = purchases
+
+    def scores(self, customers: np.ndarray) -> np.ndarray:
+        """Return the scores of all items for some customers by number, shape (n, items)."""
+        return self._scores(customers)
+
+    @abstractmethod
+    def _scores(self, customers: np.ndarray) -> np.ndarray: ...
+
+
+class Popular(Recommender):
+    """What most customers bought of late; the same for all."""
+
+    name = "popular"
+
+    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
+        super().__init__(purchases, products)
+        self.n_customers = _sums(purchases.since(POPULAR_DAYS).owned)
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray:
+        return np.tile(self.n_customers, (len(customers), 1))
+
+
+class BuyAgain(Recommender):
+    """What the customer bought before, the more the oftener and the more it is bought again.
+
+    How often it is bought again is a gamma-Poisson rate: the customer's own repeats and days since
+    the first, with a year added of what all customers of the product do.
+    """
+
+    name = "buy_again"
+    PRIOR_DAYS = 365.0
+
+    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
+        super().__init__(purchases, products)
+        keys = purchases.customer * len(purchases.items) + purchases.item
+        distinct, places = np.unique(keys, return_inverse=True)
+        age = np.zeros(len(distinct))
+        np.maximum.at(age, places, purchases.days_ago)
+        repeats = np.bincount(places, minlength=len(distinct)) - 1.0
+        customer, item = np.divmod(distinct, max(1, len(purchases.items)))
+        n_items = len(purchases.items)
+        of_item = np.bincount(item, repeats, n_items) / np.maximum(
+            np.bincount(item, age, n_items), 1.0
+        )
+        rate = (repeats + of_item[item] * self.PRIOR_DAYS) / (age + self.PRIOR_DAYS)
+        self.rate = sparse.csr_array((rate, (customer, item)), purchases.shape)
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray:
+        return self.rate[customers].toarray()
+
+
+class ItemNeighbours(Recommender):
+    """What is bought by those who bought the customer's products: item-based nearest neighbours.
+
+    Cosine of the customers of two items; of every candidate only its nearest neighbours count
+    (pruned per candidate, not per product in the history: else popular products crowd out all).
+    """
+
+    name = "item_neighbours"
+
+    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
+        super().__init__(purchases, products)
+        both = sparse.csc_array(purchases.owned.T @ purchases.owned)
+        self.similarity = _nearest(_cosine(both), ITEM_NEIGHBOURS)
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray:
+        return (self.purchases.owned[customers] @ self.similarity).toarray()
+
+
+class UserNeighbours(Recommender):
+    """What those have bought who bought the same: user-based nearest neighbours by cosine."""
+
+    name = "user_neighbours"
+
+    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
+        super().__init__(purchases, products)
+        owned = purchases.owned
+        norms = np.sqrt(np.maximum(_sums(owned.T), 1.0))
+        self.unit = sparse.csr_array(sparse.diags_array(1 / norms) @ owned)
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray:
+        alike = sparse.csc_array(self.unit @ self.unit[customers].T)
+        alike = _nearest(_without(alike, customers), USER_NEIGHBOURS)
+        return (alike.T @ self.purchases.owned).toarray()
+
+
+class Factors(Recommender):
+    """Customers and items as points of few dimensions: singular value decomposition.
+
+    Of the table of who bought what, each customer's row of length 1.
+    """
+
+    name = "svd"
+
+    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
+        super().__init__(purchases, products)
+        owned = purchases.owned
+        norms = np.sqrt(np.maximum(_sums(owned.T), 1.0))
+        table = sparse.csr_array(sparse.diags_array(1 / norms) @ owned)
+        k = min(FACTORS, min(table.shape) - 1)
+        if k < 1 or table.nnz == 0:
+            self.items = np.zeros((len(purchases.items), 0))
+        else:
+            _, _, items = svds(table, k=k, v0=np.ones(min(table.shape)))
+            self.items = items.T
+        self.table = table
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray:
+        return (self.table[customers] @ self.items) @ self.items.T
+
+
+class AlternatingLeastSquares(Recommender):
+    """Factors of who bought what, that nobody bought counting little: implicit feedback.
+
+    Y. Hu, Y. Koren and C. Volinsky, "Collaborative filtering for implicit feedback datasets"
+    (2008): confidence 1 + 10 for what was bought, squares of factors with weight 10 for each
+    purchase of the row (a regularisation that follows the frequency).
+    """
+
+    name = "als"
+    CONFIDENCE = 10.0
+    RIDGE = 5.0
+    ROUNDS = 8
+
+    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
+        super().__init__(purchases, products)
+        owned = purchases.owned
+        rng = np.random.default_rng(1)
+        self.items = rng.normal(0, 0.1, (len(purchases.items), FACTORS))
+        by_item = sparse.csr_array(owned.T)
+        for _ in range(self.ROUNDS):
+            self.users = self._solved(owned, self.items)
+            self.items = self._solved(by_item, self.users)
+
+    def _solved(self, table: sparse.csr_array, other: np.ndarray) -> np.ndarray:
+        """Return the factors of the rows, those of the columns given."""
+        gram = other.T @ other + self.RIDGE * np.eye(FACTORS)
+        found = np.zeros((table.shape[0], FACTORS))
+        for row in np.flatnonzero(np.diff(table.indptr)):
+            chosen = other[table.indices[table.indptr[row] : table.indptr[row + 1]]]
+            left = gram + self.CONFIDENCE * chosen.T @ chosen
+            found[row] = np.linalg.solve(left, (1 + self.CONFIDENCE) * chosen.sum(axis=0))
+        return found
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray:
+        return self.users[customers] @ self.items.T
+
+
+class Ease(Recommender):
+    """Each item as a weighted sum of the others, found in one step.
+
+    H. Steck, "Embarrassingly shallow autoencoders for sparse data" (2019). The most bought items
+    only: the table of all pairs is inverted.
+    """
+
+    name = "ease"
+    RIDGE = 50.0
+
+    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
+        super().__init__(purchases, products)
+        counts = _sums(purchases.owned)
+        self.chosen = np.sort(np.argsort(-counts, kind="stable")[:MOST_ITEMS])
+        table = purchases.owned[:, self.chosen]
+        gram = (table.T @ table).toarray() + self.RIDGE * np.eye(len(self.chosen))
+        inverse = np.linalg.inv(gram)
+        self.weights = -inverse / np.diag(inverse)
+        np.fill_diagonal(self.weights, 0)
+        self.table = sparse.csr_array(table)
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray:
+        found = np.zeros((len(customers), len(self.purchases.items)))
+        found[:, self.chosen] = self.table[customers] @ self.weights
+        return found
+
+
+class NextInSequence(Recommender):
+    """What others bought on the next day with an order after what this customer bought last."""
+
+    name = "sequence"
+
+    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
+        super().__init__(purchases, products)
+        n_items = len(purchases.items)
+        order = np.lexsort((purchases.item, -purchases.days_ago, purchases.customer))
+        customer, item = purchases.customer[order], purchases.item[order]
+        day = -purchases.days_ago[order]
+        is_new = np.append(True, (np.diff(customer) != 0) | (np.diff(day) != 0))[: len(order)]
+        basket = np.cumsum(is_new) - 1
+        n_baskets = int(basket[-1]) + 1 if len(basket) else 0
+        baskets = sparse.csr_array((np.ones(len(item)), (basket, item)), (n_baskets, n_items))
+        owner = customer[is_new]
+        follows = np.flatnonzero(np.diff(owner) == 0)
+        before, after = baskets[follows], baskets[follows + 1]
+        steps = sparse.csr_array(before.T @ after)
+        # As if ten steps more had led from each item to nothing: few steps say little.
+        self.steps = sparse.csr_array(sparse.diags_array(1 / (_sums(before) + 10)) @ steps)
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray:
+        return (self.purchases.last_basket[customers] @ self.steps).toarray()
+
+
+class Content(Recommender):
+    """What is like what the customer bought: category, brand, price and the words of its name.
+
+    Needs nobody to have bought a product, so that new ones are found.
+    """
+
+    name = "content"
+    PRICE_STEPS = 8
+
+    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
+        super().__init__(purchases, products)
+        known = pl.DataFrame({"product_id": purchases.items}, schema={"product_id": pl.String})
+        if products is not None:
+            known = known.join(products, on="product_id", how="left", maintain_order="left")
+        blocks = [
+            _one_hot(known[name].cast(pl.String))
+            for name in ("category", "brand")
+            if name in known.columns
+        ]
+        if "price" in known.columns:
+            price = known["price"].cast(pl.Float64).fill_nan(None)
+            step = (price.rank("average") / max(1, price.count()) * self.PRICE_STEPS).ceil()
+            blocks.append(_one_hot(step.cast(pl.Int64).cast(pl.String)))
+        words = [name for name in ("name", "description") if name in known.columns]
+        if words:
+            text = known.select(pl.concat_str(words, separator=" ", ignore_nulls=True)).to_series()
+            blocks.append(_words(text.fill_null("").to_list()))
+        blocks = [_unit(block) for block in blocks if block.nnz]
+        self.items = (
+            _unit(sparse.csr_array(sparse.hstack(blocks)))
+            if blocks
+            else sparse.csr_array((len(purchases.items), 1))
+        )
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray:
+        profile = self.purchases.owned[customers] @ self.items
+        return (profile @ self.items.T).toarray()
+
+
+RECOMMENDERS: tuple[type[Recommender], ...] = (
+    Popular, BuyAgain, ItemNeighbours, UserNeighbours, Factors, AlternatingLeastSquares, Ease,
+    NextInSequence, Content,
+)  # fmt: skip
+
+
+def _sums(table: sparse.sparray) -> np.ndarray:
+    """Return the sums of the columns."""
+    return np.asarray(table.sum(axis=0), dtype=float).ravel()
+
+
+def _cosine(both: sparse.csc_array) -> sparse.csc_array:
+    """Return the cosines of items from how many customers bought both, none with itself."""
+    counts = both.diagonal()
+    scale = sparse.diags_array(1 / np.sqrt(np.maximum(counts, 1.0)))
+    found = sparse.csc_array(scale @ both @ scale)
+    found.setdiag(0)
+    found.eliminate_zeros()
+    return found
+
+
+def _without(table: sparse.csc_array, rows: np.ndarray) -> sparse.csc_array:
+    """Return a table without each column's own row."""
+    own = sparse.csc_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), table.shape)
+    found = sparse.csc_array(table - table.multiply(own))
+    found.eliminate_zeros()
+    return found
+
+
+def _nearest(table: sparse.csc_array, n: int) -> sparse.csc_array:
+    """Return the n largest values of each column; of equal ones those of the first rows."""
+    table.sort_indices()
+    column = np.repeat(np.arange(table.shape[1]), np.diff(table.indptr))
+    order = np.lexsort((table.indices, -np.round(table.data, 12), column))
+    place = np.arange(len(order)) - table.indptr[:-1][column[order]]
+    kept = order[place < n]
+    return sparse.csc_array((table.data[kept], (table.indices[kept], column[kept])), table.shape)
+
+
+def _one_hot(values: pl.Series) -> sparse.csr_array:
+    """Return a column for each value; nothing where it is missing."""
+    rows = np.flatnonzero(values.is_not_null().to_numpy())
+    kinds, places = np.unique(values.drop_nulls().to_numpy().astype(str), return_inverse=True)
+    return sparse.csr_array((np.ones(len(rows)), (rows, places)), (len(values), max(1, len(kinds))))
+
+
+def _words(texts: list[str]) -> sparse.csr_array:
+    """Return the words of texts, rare ones weighing more (TF-IDF)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    try:
+        return sparse.csr_array(TfidfVectorizer(sublinear_tf=True).fit_transform(texts))
+    except ValueError:
+        # No text has a word.
+        return sparse.csr_array((len(texts), 1))
+
+
+def _unit(table: sparse.csr_array) -> sparse.csr_array:
+    """Return a table whose rows have length 1, or are empty."""
+    lengths = np.sqrt(np.asarray(table.multiply(table).sum(axis=1), dtype=float).ravel())
+    return sparse.csr_array(sparse.diags_array(1 / np.where(lengths > 0, lengths, 1.0)) @ table)
