@@ -53,7 +53,7 @@ ONLY_WHERE_PYTHON_RUNS = {
     "churn_feature_importance", "churn_score_stability", "model_runs", "weekly_forecasts",
     "customer_predictions",
     "customer_lifetime_value", "lifetime_value_models", "lifetime_value_calibration",
-    "purchase_seasons",
+    "purchase_seasons", "recommenders", "recommendation_evaluation", "recommendations",
     "customer_clusters", "clusters", "cluster_models", "customer_profiles", "customer_tags",
     "feature_drift",
 }  # fmt: skip

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from perennial.recommend.lists import MEASURES, blocks, interval, measures, top
 from perennial.recommend.purchases import Purchases
@@ -18,7 +18,7 @@ from perennial.recommend.recommenders import RECOMMENDERS, ItemNeighbours, Popul
 LENGTH = 10
 LENGTHS = (5, 10, 20)
 # The measure that chooses.
-CHOOSING = ("ndcg", 10)
+CHOOSING = {"measure": "ndcg", "list_length": 10}
 HYBRID = "hybrid"
 # The hybrid looks at the first so many of each list.
 DEPTH = 50
@@ -31,26 +31,29 @@ SEED = 20240229
 
 CUTS = ("validation", "test", "today")
 
-EVALUATION_SCHEMA = {
-    "cut": pl.String,
-    "recommender": pl.String,
-    "group_type": pl.String,
-    "group_value": pl.String,
-    "list_length": pl.Int64,
-    "measure": pl.String,
-    "n_customers": pl.Int64,
-    "value": pl.Float64,
-    "value_low": pl.Float64,
-    "value_high": pl.Float64,
-    "gain": pl.Float64,
-    "gain_low": pl.Float64,
-    "gain_high": pl.Float64,
-}
 MODELS_SCHEMA = {
     "recommender": pl.String,
     "status": pl.String,
     "is_chosen": pl.Boolean,
     "hybrid_weight": pl.Float64,
+    "evaluation": pl.List(
+        pl.Struct(
+            {
+                "cut": pl.String,
+                "group_type": pl.String,
+                "group_value": pl.String,
+                "list_length": pl.Int64,
+                "measure": pl.String,
+                "n_customers": pl.Int64,
+                "value": pl.Float64,
+                "value_low": pl.Float64,
+                "value_high": pl.Float64,
+                "gain": pl.Float64,
+                "gain_low": pl.Float64,
+                "gain_high": pl.Float64,
+            }
+        )
+    ),
 }
 RECOMMENDATIONS_SCHEMA = {
     "customer_id": pl.String,
@@ -82,9 +85,7 @@ class Standing:
     bought: sparse.csr_array
 
 
-def judge(
-    rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def judge(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -> pl.DataFrame:
     """Judge every recommender by time: what came after a day, from what was known on it.
 
     The hybrid learns the weights of the others from what came in the validation's time; the best
@@ -96,41 +97,70 @@ def judge(
         customers: customer_id, and the columns whose values are groups to judge by themselves.
 
     Returns:
-        Rows of EVALUATION_SCHEMA and of MODELS_SCHEMA. With too few customers in a time held
-        out there is no evaluation, the status says so, and the popular is chosen.
+        One row per recommender with the columns of MODELS_SCHEMA. With too few customers in a
+        time held out nothing is judged, the status says so, and the popular is chosen. No row
+        for a shop without purchases.
     """
+    if rows.is_empty():
+        return pl.DataFrame(schema=MODELS_SCHEMA)
+    names = [kind.name for kind in RECOMMENDERS]
+    came = {cut: _came(rows, cut)["customer_id"].n_unique() for cut in CUTS[:2]}
+    if min(came.values()) < MIN_CUSTOMERS:
+        n_least = min(came.values())
+        why = f"abstained: {n_least} customers bought in a time held out; needed {MIN_CUSTOMERS}"
+        return pl.DataFrame(
+            [_row(name, why, is_chosen=name == Popular.name) for name in (*names, HYBRID)],
+            MODELS_SCHEMA,
+        )
+    # Threads of linear algebra wait by spinning: beside other models of dbt they slow all down. And
+    # sums in another order are other sums.
+    with threadpool_limits(1):
+        return _judged(rows, products, customers)
+
+
+def _judged(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -> pl.DataFrame:
     names = [kind.name for kind in RECOMMENDERS]
     standings = {cut: _standing(rows, products, cut) for cut in CUTS[:2]}
-    n_least = min((len(s.customers) for s in standings.values()), default=0)
-    if n_least < MIN_CUSTOMERS:
-        why = f"abstained: {n_least} customers bought in a time held out; needed {MIN_CUSTOMERS}"
-        status = [(name, why, name == Popular.name, None) for name in names]
-        return (
-            pl.DataFrame(schema=EVALUATION_SCHEMA),
-            pl.DataFrame(status, MODELS_SCHEMA, orient="row"),
-        )
-    weights = _learned(standings["validation"])
-    found = []
+    lists = {cut: _lists(standing, standing.customers) for cut, standing in standings.items()}
+    weights = _learned(standings["validation"], lists["validation"])
+    found: dict[str, list[dict]] = {name: [] for name in (*names, HYBRID)}
     for cut, standing in standings.items():
-        lists = _lists(standing, weights)
-        found += _evaluated(cut, standing, lists, customers)
-    evaluation = pl.DataFrame(found, EVALUATION_SCHEMA)
-    measure, length = CHOOSING
-    scores = evaluation.filter(
-        cut="validation", group_type="all", measure=measure, list_length=length
-    )
+        every = lists[cut] | {HYBRID: _hybrid_lists(standing, lists[cut], weights)}
+        for name, evaluation in _evaluated(standing, every, customers).items():
+            found[name] += [{"cut": cut} | row for row in evaluation]
+    scores = {name: _choosing_score(evaluation) for name, evaluation in found.items()}
     # Simpler ones come first, and stay where both are as good.
-    chosen = max(
-        scores.iter_rows(named=True), key=lambda row: (round(row["value"], 9), -_place(row))
-    )["recommender"]
-    models = [(name, "judged", name == chosen, weights[name]) for name in names]
-    models.append((HYBRID, "judged", chosen == HYBRID, None))
-    return evaluation, pl.DataFrame(models, MODELS_SCHEMA, orient="row")
+    chosen = max(scores, key=scores.get)
+    return pl.DataFrame(
+        [
+            _row(name, "judged", name == chosen, weights.get(name), evaluation)
+            for name, evaluation in found.items()
+        ],
+        MODELS_SCHEMA,
+    )
 
 
-def _place(row: dict) -> int:
-    names = [kind.name for kind in RECOMMENDERS] + [HYBRID]
-    return names.index(row["recommender"])
+def _row(
+    name: str,
+    status: str,
+    is_chosen: bool,
+    weight: float | None = None,
+    evaluation: list[dict] | None = None,
+) -> dict:
+    return {
+        "recommender": name,
+        "status": status,
+        "is_chosen": is_chosen,
+        "hybrid_weight": weight,
+        "evaluation": evaluation or [],
+    }
+
+
+def _choosing_score(evaluation: list[dict]) -> float:
+    """Return by what a recommender is chosen, from its rows."""
+    wanted = {"cut": CUTS[0], "group_type": "all"} | CHOOSING
+    (value,) = (row["value"] for row in evaluation if wanted.items() <= row.items())
+    return round(value, 9)
 
 
 def recommend(rows: pl.DataFrame, products: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
@@ -149,14 +179,23 @@ def recommend(rows: pl.DataFrame, products: pl.DataFrame, models: pl.DataFrame) 
     if rows.is_empty() or not chosen:
         return pl.DataFrame(schema=RECOMMENDATIONS_SCHEMA)
     weights = dict(models.drop_nulls("hybrid_weight").select("recommender", "hybrid_weight").rows())
-    wanted = set(weights) if chosen == [HYBRID] else set(chosen)
+    with threadpool_limits(1):
+        return _recommended(rows, products, chosen[0], weights)
+
+
+def _recommended(
+    rows: pl.DataFrame, products: pl.DataFrame, name: str, weights: dict[str, float]
+) -> pl.DataFrame:
+    wanted = {n for n, w in weights.items() if w > 0} if name == HYBRID else {name}
     standing = _standing(rows, products, "today", wanted)
-    scored = _scorer(standing, weights)[chosen[0]]
     purchases, popularity = standing.purchases, _popularity(standing.purchases)
     neighbours = standing.recommenders.get(ItemNeighbours.name) or ItemNeighbours(purchases)
     parts = [pl.DataFrame(schema=RECOMMENDATIONS_SCHEMA)]
     for some in blocks(np.arange(len(purchases.customers))):
-        scores = scored(some)
+        if name == HYBRID:
+            scores = _fused(_lists(standing, some), weights, len(purchases.items))
+        else:
+            scores = standing.recommenders[name].scores(some)
         lists = top(scores, popularity, LENGTH)
         row, place = np.nonzero(lists >= 0)
         item = lists[row, place]
@@ -165,7 +204,7 @@ def recommend(rows: pl.DataFrame, products: pl.DataFrame, models: pl.DataFrame) 
                 "customer_id": purchases.customers[some[row]],
                 "recommendation_rank": place + 1,
                 "product_id": purchases.items[item],
-                "recommender": chosen[0],
+                "recommender": name,
                 "score": np.round(scores[row, item], 9),
                 **_reasons(purchases, neighbours, popularity, some[row], item),
             }).cast(RECOMMENDATIONS_SCHEMA)
@@ -178,13 +217,12 @@ def _standing(
 ) -> Standing:
     """Return the recommenders as they stood at a cut, and what came after it."""
     known = rows.filter(pl.col("known_from").is_in(CUTS[: CUTS.index(cut) + 1]))
-    horizon = rows["horizon_days"].max() or 0
-    back = horizon * (len(CUTS) - 1 - CUTS.index(cut))
     customers = known["customer_id"].unique().sort().to_numpy().astype(str)
     items = known["product_id"].unique().sort().to_numpy().astype(str)
-    purchases = Purchases.of(known.with_columns(pl.col("days_ago") - back), customers, items)
-    later = rows.filter(pl.col("days_ago").is_between(back - horizon, back, closed="left"))
-    came = Purchases.of(later, customers, items)
+    purchases = Purchases.of(
+        known.with_columns(pl.col("days_ago") - _days_back(rows, cut)), customers, items
+    )
+    came = Purchases.of(_came(rows, cut), customers, items)
     judged = np.unique(came.customer)
     draw = [hashlib.md5(c.encode()).digest() for c in customers[judged]]
     judged = np.sort(judged[sorted(range(len(draw)), key=draw.__getitem__)[:MOST_JUDGED]])
@@ -200,26 +238,69 @@ def _standing(
     )
 
 
+def _days_back(rows: pl.DataFrame, cut: str) -> int:
+    """Return how many days before as_of a cut is."""
+    return rows["horizon_days"][0] * (len(CUTS) - 1 - CUTS.index(cut))
+
+
+def _came(rows: pl.DataFrame, cut: str) -> pl.DataFrame:
+    """Return what was bought within a horizon after a cut."""
+    back = _days_back(rows, cut)
+    is_later = pl.col("days_ago").is_between(back - rows["horizon_days"][0], back, closed="left")
+    return rows.filter(is_later)
+
+
 def _popularity(purchases: Purchases) -> np.ndarray:
     """Return how many customers ever bought each item, by the time of all."""
     return np.bincount(purchases.owned.indices, minlength=len(purchases.items)).astype(float)
 
 
-def _worth(scores: np.ndarray, popularity: np.ndarray) -> np.ndarray:
+def _lists(standing: Standing, customers: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the first DEPTH of each recommender's list, shape (customers, DEPTH)."""
+    popularity = _popularity(standing.purchases)
+    return {
+        name: np.concatenate([top(r.scores(some), popularity, DEPTH) for some in blocks(customers)])
+        for name, r in standing.recommenders.items()
+    }
+
+
+def _worth(lists: np.ndarray, n_items: int) -> np.ndarray:
     """Return of each item what its place in a list is worth, shape (rows, items).
 
-    One over the place plus ten, nothing behind DEPTH: lists of different ways to score can be
-    added up so (reciprocal rank fusion: Cormack, Clarke and Büttcher 2009).
+    One over the place plus ten, nothing behind the list's end: lists of different ways to score
+    can be added up so (reciprocal rank fusion: Cormack, Clarke and Büttcher 2009).
     """
-    depth = min(DEPTH, scores.shape[1])
-    lists = top(scores, popularity, depth)
-    found = np.zeros(scores.shape)
-    worth = np.broadcast_to(1 / (np.arange(depth) + 11.0), lists.shape)
+    found = np.zeros((len(lists), n_items + 1))
+    worth = np.broadcast_to(1 / (np.arange(lists.shape[1]) + 11.0), lists.shape)
+    # What is missing, -1, goes to a column that is cut off.
     np.put_along_axis(found, lists, worth, axis=1)
-    return found
+    return found[:, :-1]
 
 
-def _learned(standing: Standing) -> dict[str, float]:
+def _fused(lists: dict[str, np.ndarray], weights: dict[str, float], n_items: int) -> np.ndarray:
+    """Return the scores that the hybrid gives from the lists of the others, shape (rows, items)."""
+    rows = len(next(iter(lists.values())))
+    total = np.zeros((rows, n_items))
+    for name, weight in weights.items():
+        if weight > 0:
+            total += weight * _worth(lists[name], n_items)
+    return total
+
+
+def _hybrid_lists(
+    standing: Standing, lists: dict[str, np.ndarray], weights: dict[str, float]
+) -> np.ndarray:
+    """Return the hybrid's lists of the customers who are judged."""
+    popularity = _popularity(standing.purchases)
+    n_items = len(standing.purchases.items)
+    parts = []
+    for rows in blocks(np.arange(len(standing.customers))):
+        some = {name: each[rows] for name, each in lists.items()}
+        parts.append(top(_fused(some, weights, n_items), popularity, DEPTH))
+    return np.concatenate(parts)
+
+
+def _learned(standing: Standing, lists: dict[str, np.ndarray]) -> dict[str, float]:
     """Return the weights of the recommenders in the hybrid.
 
     Of a logistic regression of what was bought on what each list says of it, over the items that
@@ -227,94 +308,62 @@ def _learned(standing: Standing) -> dict[str, float]:
     """
     from sklearn.linear_model import LogisticRegression
 
-    popularity = _popularity(standing.purchases)
     inputs, came = [], []
     for rows in blocks(np.arange(len(standing.customers))):
-        some = standing.customers[rows]
         worth = np.stack(
-            [_worth(r.scores(some), popularity) for r in standing.recommenders.values()], axis=-1
+            [_worth(each[rows], len(standing.purchases.items)) for each in lists.values()], axis=-1
         )
         row, item = np.nonzero(worth.any(axis=-1))
         inputs.append(worth[row, item])
         came.append(standing.bought[rows].toarray()[row, item] > 0)
-    names = list(standing.recommenders)
+    names = list(lists)
     matrix, happened = np.concatenate(inputs), np.concatenate(came)
+    weights = dict.fromkeys(names, 0.0)
     kept = list(range(len(names)))
     while kept and happened.any() and not happened.all():
-        model = LogisticRegression(C=1e4, max_iter=1000).fit(matrix[:, kept], happened)
-        if (model.coef_[0] >= 0).all():
-            break
-        kept.remove(kept[int(np.argmin(model.coef_[0]))])
-    weights = dict.fromkeys(names, 0.0)
-    if kept and happened.any() and not happened.all():
-        total = model.coef_[0].sum()
-        weights |= {
-            names[k]: float(w / total)
-            for k, w in zip(kept, model.coef_[0], strict=True)
-            if total > 0
-        }
+        found = LogisticRegression(C=1e4, max_iter=1000).fit(matrix[:, kept], happened).coef_[0]
+        if (found >= 0).all():
+            total = max(found.sum(), 1e-12)
+            return weights | {names[k]: float(w / total) for k, w in zip(kept, found, strict=True)}
+        kept.remove(kept[int(np.argmin(found))])
     return weights
 
 
-def _scorer(
-    standing: Standing, weights: dict[str, float]
-) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Return for each recommender, and the hybrid of them, how to score customers."""
-    popularity = _popularity(standing.purchases)
-
-    def hybrid(customers: np.ndarray) -> np.ndarray:
-        total = np.zeros((len(customers), len(standing.purchases.items)))
-        for name, weight in weights.items():
-            if weight > 0:
-                worth = _worth(standing.recommenders[name].scores(customers), popularity)
-                total += weight * worth
-        return total
-
-    return {name: r.scores for name, r in standing.recommenders.items()} | {HYBRID: hybrid}
-
-
-def _lists(standing: Standing, weights: dict[str, float]) -> dict[str, np.ndarray]:
-    """Return the lists of each recommender for the customers who are judged."""
-    popularity = _popularity(standing.purchases)
-    return {
-        name: np.concatenate([
-            top(scores(some), popularity, max(LENGTHS)) for some in blocks(standing.customers)
-        ])
-        for name, scores in _scorer(standing, weights).items()
-    }  # fmt: skip
-
-
 def _evaluated(
-    cut: str, standing: Standing, lists: dict[str, np.ndarray], customers: pl.DataFrame
-) -> list[dict]:
-    """Return rows of EVALUATION_SCHEMA for one cut."""
-    rows = []
+    standing: Standing, lists: dict[str, np.ndarray], customers: pl.DataFrame
+) -> dict[str, list[dict]]:
+    """Return the measures of each recommender at one cut, as rows of `evaluation`."""
+    rows: dict[str, list[dict]] = {name: [] for name in lists}
     groups = _groups(standing, customers)
     rng = np.random.default_rng(SEED)
     draws = rng.poisson(1.0, (N_DRAWS, len(standing.customers))).astype(np.float32)
     for length in LENGTHS:
-        found = {name: measures(each, standing.bought, length) for name, each in lists.items()}
+        found = {
+            name: np.column_stack(list(measures(each, standing.bought, length).values()))
+            for name, each in lists.items()
+        }
         for name, values in found.items():
-            common = {"cut": cut, "recommender": name, "list_length": length}
+            common = {"list_length": length}
+            both = np.hstack([values, values - found[Popular.name]])
             for (group_type, group_value), chosen in groups.items():
-                for measure in MEASURES:
-                    value = values[measure][chosen]
-                    gain = value - found[Popular.name][measure][chosen]
-                    low, high = interval(value, draws[:, chosen])
-                    gain_low, gain_high = interval(gain, draws[:, chosen])
-                    rows.append(common | {
+                mean, low, high = interval(both[chosen], draws[:, chosen])
+                rows[name] += [
+                    common
+                    | {
                         "group_type": group_type,
                         "group_value": group_value,
                         "measure": measure,
                         "n_customers": int(chosen.sum()),
-                        "value": float(value.mean()),
-                        "value_low": low,
-                        "value_high": high,
-                        "gain": float(gain.mean()),
-                        "gain_low": gain_low,
-                        "gain_high": gain_high,
-                    })  # fmt: skip
-            rows += [
+                        "value": mean[n],
+                        "value_low": low[n],
+                        "value_high": high[n],
+                        "gain": mean[n + len(MEASURES)],
+                        "gain_low": low[n + len(MEASURES)],
+                        "gain_high": high[n + len(MEASURES)],
+                    }
+                    for n, measure in enumerate(MEASURES)
+                ]
+            rows[name] += [
                 common | {"group_type": "all", "group_value": "all", "measure": measure,
                           "n_customers": len(standing.customers), "value": value}
                 for measure, value in _variety(standing, lists[name][:, :length]).items()

@@ -85,13 +85,13 @@ def measures(lists: np.ndarray, bought: sparse.csr_array, k: int) -> dict[str, n
     }
 
 
-def interval(values: np.ndarray, draws: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval of a mean by the bootstrap.
+def interval(values: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the means of columns and their 95 % intervals by the bootstrap, shape (columns,).
 
     Args:
-        values: one for each customer, shape (n,).
+        values: a row for each customer, shape (n, columns).
         draws: how often each customer was drawn, shape (draws, n).
     """
-    means = draws @ values / np.maximum(draws.sum(axis=1), 1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
+    means = draws @ values / np.maximum(draws.sum(axis=1, keepdims=True), 1)
+    low, high = np.quantile(means, (0.025, 0.975), axis=0)
+    return values.mean(axis=0), low, high

@@ -11,9 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 import polars as pl
-from scipy import sparse
+from scipy import linalg, sparse
 from scipy.sparse.linalg import svds
 
+from perennial.recommend.lists import blocks, top
 from perennial.recommend.purchases import Purchases
 
 # Of these days what is popular is counted.
@@ -24,7 +25,7 @@ USER_NEIGHBOURS = 100
 # Dimensions of what customers and items are boiled down to.
 FACTORS = 32
 # What has been bought by most, for the ways that need a table of all pairs of items.
-MOST_ITEMS = 5_000
+MOST_ITEMS = 3_000
 
 
 class Recommender(ABC):
@@ -161,7 +162,7 @@ class AlternatingLeastSquares(Recommender):
     name = "als"
     CONFIDENCE = 10.0
     RIDGE = 5.0
-    ROUNDS = 8
+    ROUNDS = 5
 
     def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
         super().__init__(purchases, products)
@@ -203,7 +204,7 @@ class Ease(Recommender):
         self.chosen = np.sort(np.argsort(-counts, kind="stable")[:MOST_ITEMS])
         table = purchases.owned[:, self.chosen]
         gram = (table.T @ table).toarray() + self.RIDGE * np.eye(len(self.chosen))
-        inverse = np.linalg.inv(gram)
+        inverse = linalg.inv(gram, assume_a="pos")
         self.weights = -inverse / np.diag(inverse)
         np.fill_diagonal(self.weights, 0)
         self.table = sparse.csr_array(table)
@@ -309,13 +310,18 @@ def _without(table: sparse.csc_array, rows: np.ndarray) -> sparse.csc_array:
 
 
 def _nearest(table: sparse.csc_array, n: int) -> sparse.csc_array:
-    """Return the n largest values of each column; of equal ones those of the first rows."""
-    table.sort_indices()
-    column = np.repeat(np.arange(table.shape[1]), np.diff(table.indptr))
-    order = np.lexsort((table.indices, -np.round(table.data, 12), column))
-    place = np.arange(len(order)) - table.indptr[:-1][column[order]]
-    kept = order[place < n]
-    return sparse.csc_array((table.data[kept], (table.indices[kept], column[kept])), table.shape)
+    """Return the n largest values of each column, those above 0; of equal ones the first rows'."""
+    values, rows, columns = [np.zeros(0)], [np.zeros(0, int)], [np.zeros(0, int)]
+    for some in blocks(np.arange(table.shape[1])):
+        dense = table[:, some].toarray().T
+        lists = top(dense, np.zeros(table.shape[0]), n)
+        found = np.take_along_axis(dense, np.maximum(lists, 0), axis=1) if lists.size else lists
+        column, place = np.nonzero((lists >= 0) & (found > 0))
+        values.append(found[column, place])
+        rows.append(lists[column, place])
+        columns.append(some[column])
+    where = (np.concatenate(rows), np.concatenate(columns))
+    return sparse.csc_array((np.concatenate(values), where), table.shape)
 
 
 def _one_hot(values: pl.Series) -> sparse.csr_array:

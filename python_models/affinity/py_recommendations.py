@@ -1,0 +1,11 @@
+"""Recommend products to every customer with an order; see perennial.recommend.recommend."""
+
+from perennial.recommend import recommend
+
+
+def model(dbt, session):
+    """Return up to ten rows per customer."""
+    dbt.config(materialized="table")
+    return recommend(
+        dbt.ref("item_purchases").pl(), dbt.ref("products").pl(), dbt.ref("py_recommenders").pl()
+    ).to_arrow()

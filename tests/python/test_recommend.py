@@ -1,0 +1,363 @@
+"""Recommenders and their judge: formulas done by hand or by others, leaks, odd shops."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import sparse
+from sklearn.metrics import ndcg_score
+from sklearn.metrics.pairwise import cosine_similarity
+
+from perennial.recommend import judge, judging, recommend
+from perennial.recommend import recommenders as ways
+from perennial.recommend.lists import interval, measures, top
+from perennial.recommend.purchases import Purchases
+
+
+def purchases_of(rows: list[tuple[str, str, int]]) -> Purchases:
+    frame = pl.DataFrame(rows, ["customer_id", "product_id", "days_ago"], orient="row")
+    return Purchases.of(
+        frame,
+        frame["customer_id"].unique().sort().to_numpy().astype(str),
+        frame["product_id"].unique().sort().to_numpy().astype(str),
+    )
+
+
+def random_purchases(seed: int, n_customers: int = 60, n_items: int = 12) -> Purchases:
+    rng = np.random.default_rng(seed)
+    n = 8 * n_customers
+    liked = rng.permutation(n_items)
+    item = liked[np.minimum(rng.geometric(0.2, n) - 1, n_items - 1)]
+    return purchases_of([
+        (f"c{c:03}", f"p{i:02}", int(d))
+        for c, i, d in zip(rng.integers(0, n_customers, n), item, rng.integers(0, 300, n),
+                           strict=True)
+    ])  # fmt: skip
+
+
+def everyone(purchases: Purchases) -> np.ndarray:
+    return np.arange(len(purchases.customers))
+
+
+# Lists
+
+
+def test_lists_are_those_of_sorting_everything():
+    rng = np.random.default_rng(1)
+    for n_items, n in ((7, 3), (7, 7), (3, 5), (40, 10)):
+        # Many ties, and items that must not be shown.
+        scores = rng.integers(0, 4, (30, n_items)).astype(float)
+        scores[rng.random(scores.shape) < 0.2] = -np.inf
+        popularity = rng.integers(0, 3, n_items)
+        found = top(scores, popularity, n)
+        assert found.shape == (30, n)
+        for row, values in zip(found, scores, strict=True):
+            order = sorted(range(n_items), key=lambda i: (-values[i], -popularity[i], i))
+            expected = [i for i in order[:n] if values[i] > -np.inf]
+            assert row.tolist() == expected + [-1] * (n - len(expected))
+    assert top(np.zeros((2, 0)), np.zeros(0), 3).tolist() == [[-1] * 3] * 2
+
+
+def test_measures_by_hand():
+    # Bought b and d; shown a, b, c.
+    bought = sparse.csr_array(np.array([[0, 1, 0, 1], [1, 0, 0, 0]]))
+    found = measures(np.array([[0, 1, 2], [1, -1, -1]]), bought, 3)
+    second = 1 / np.log2(3)
+    assert {name: values[0] for name, values in found.items()} == pytest.approx(
+        {"hit_rate": 1, "precision": 1 / 3, "recall": 1 / 2, "ndcg": second / (1 + second),
+         "map": (1 / 2) / 2, "mrr": 1 / 2}
+    )  # fmt: skip
+    assert [values[1] for values in found.values()] == [0] * 6
+
+
+def test_ndcg_is_that_of_scikit_learn():
+    rng = np.random.default_rng(2)
+    came = (rng.random((50, 20)) < 0.2).astype(float)
+    came[:, 0] = 1
+    scores = rng.random((50, 20))
+    for k in (1, 5, 20):
+        lists = top(scores, np.zeros(20), k)
+        found = measures(lists, sparse.csr_array(came), k)["ndcg"]
+        assert found.mean() == pytest.approx(ndcg_score(came, scores, k=k))
+
+
+def test_intervals_hold_the_mean_of_many():
+    rng = np.random.default_rng(3)
+    inside = []
+    for _ in range(100):
+        values = rng.exponential(1.0, (200, 1))
+        _, low, high = interval(values, rng.poisson(1.0, (300, 200)))
+        inside.append(low[0] <= 1.0 <= high[0])
+    assert 0.88 <= np.mean(inside) <= 1
+
+
+# Ways to recommend
+
+
+def test_popular_is_what_most_bought_of_late():
+    purchases = purchases_of(
+        [("a", "x", 1), ("b", "x", 2), ("b", "x", 3), ("a", "y", 4), ("c", "y", 500)]
+    )
+    assert ways.Popular(purchases).scores(everyone(purchases)).tolist() == [[2, 1]] * 3
+
+
+def test_bought_again_by_hand():
+    # x: a bought it on 3 days within 100; b once, 200 days ago. y was never bought again.
+    purchases = purchases_of(
+        [("a", "x", 0), ("a", "x", 50), ("a", "x", 100), ("b", "x", 200), ("b", "y", 30)]
+    )
+    of_all = 2 / 300
+    expected = [
+        [(2 + of_all * 365) / (100 + 365), 0],
+        [(0 + of_all * 365) / (200 + 365), 0],
+    ]
+    assert ways.BuyAgain(purchases).scores(everyone(purchases)) == pytest.approx(np.array(expected))
+
+
+def test_item_neighbours_are_the_cosines(monkeypatch):
+    purchases = random_purchases(4)
+    owned = purchases.owned.toarray()
+    cosine = cosine_similarity(owned.T)
+    np.fill_diagonal(cosine, 0)
+    found = ways.ItemNeighbours(purchases).scores(everyone(purchases))
+    assert found == pytest.approx(owned @ cosine)
+    # Of every candidate its three nearest alone.
+    monkeypatch.setattr(ways, "ITEM_NEIGHBOURS", 3)
+    pruned = np.where(cosine >= np.sort(cosine, axis=0)[-3], cosine, 0)
+    assert ways.ItemNeighbours(purchases).scores(everyone(purchases)) == pytest.approx(
+        owned @ pruned
+    )
+
+
+def test_user_neighbours_are_the_cosines(monkeypatch):
+    purchases = random_purchases(5)
+    monkeypatch.setattr(ways, "USER_NEIGHBOURS", len(purchases.customers))
+    owned = purchases.owned.toarray()
+    cosine = cosine_similarity(owned)
+    np.fill_diagonal(cosine, 0)
+    some = np.array([3, 7, 20])
+    assert ways.UserNeighbours(purchases).scores(some) == pytest.approx(cosine[some] @ owned)
+    monkeypatch.setattr(ways, "USER_NEIGHBOURS", 1)
+    found = ways.UserNeighbours(purchases).scores(some)
+    best = cosine[some].argmax(axis=1)
+    assert found == pytest.approx(cosine[some, best][:, None] * owned[best])
+
+
+def test_factors_are_those_of_the_whole_decomposition(monkeypatch):
+    monkeypatch.setattr(ways, "FACTORS", 4)
+    purchases = random_purchases(6)
+    table = purchases.owned.toarray()
+    table = table / np.linalg.norm(table, axis=1, keepdims=True)
+    u, s, v = np.linalg.svd(table, full_matrices=False)
+    expected = (u[:, :4] * s[:4]) @ v[:4]
+    assert ways.Factors(purchases).scores(everyone(purchases)) == pytest.approx(expected)
+
+
+def test_ease_is_the_ridge_regression_of_each_item_on_the_others():
+    purchases = random_purchases(7)
+    table = purchases.owned.toarray()
+    found = ways.Ease(purchases)
+    for item in range(table.shape[1]):
+        others = np.delete(np.arange(table.shape[1]), item)
+        x = table[:, others]
+        weights = np.linalg.solve(x.T @ x + found.RIDGE * np.eye(len(others)), x.T @ table[:, item])
+        assert found.weights[others, item] == pytest.approx(weights)
+    assert found.scores(everyone(purchases)) == pytest.approx(table @ found.weights)
+
+
+def test_least_squares_solve_what_they_say():
+    purchases = random_purchases(8)
+    found = ways.AlternatingLeastSquares(purchases)
+    # The last half step: items given users, every cell weighted.
+    table = purchases.owned.toarray()
+    for item in range(3):
+        weight = np.where(table[:, item] > 0, 1 + found.CONFIDENCE, 1.0)
+        left = found.users.T @ (weight[:, None] * found.users) + found.RIDGE * np.eye(ways.FACTORS)
+        right = found.users.T @ (weight * table[:, item])
+        assert found.items[item] == pytest.approx(np.linalg.solve(left, right))
+
+
+def test_a_sequence_is_what_followed_the_last_basket():
+    # After x came y twice and z once; of three baskets with x that another followed.
+    purchases = purchases_of([
+        ("a", "x", 9), ("a", "y", 5), ("b", "x", 9), ("b", "y", 4), ("b", "z", 4), ("c", "x", 8),
+        ("c", "w", 3), ("d", "x", 2),
+    ])  # fmt: skip
+    scores = ways.NextInSequence(purchases).scores(np.array([3]))
+    named = dict(zip(purchases.items.tolist(), scores[0].tolist(), strict=True))
+    assert named == pytest.approx({"w": 1 / 13, "x": 0, "y": 2 / 13, "z": 1 / 13})
+
+
+def test_content_finds_what_nobody_has_bought():
+    purchases = Purchases.of(
+        pl.DataFrame({"customer_id": ["a"], "product_id": ["p1"], "days_ago": [1]}),
+        np.array(["a"]),
+        np.array(["p1", "p2", "p3"]),
+    )
+    products = pl.DataFrame({
+        "product_id": ["p1", "p2", "p3"],
+        "category": ["tea", "tea", "kitchen"],
+        "brand": ["Ivory", None, "Ivory"],
+        "price": [9.0, 10.0, 90.0],
+        "name": ["Grüner Tee", "Schwarzer Tee", "茶杯"],
+    })  # fmt: skip
+    (own, tea, cup) = ways.Content(purchases, products).scores(np.array([0]))[0]
+    assert own > tea > cup > 0
+    # Products of which nothing is known.
+    bare = products.select("product_id")
+    assert ways.Content(purchases, bare).scores(np.array([0])).tolist() == [[0, 0, 0]]
+    assert ways.Content(purchases, None).scores(np.array([0])).tolist() == [[0, 0, 0]]
+
+
+# The judge
+
+
+def shop(seed: int = 1, n: int = 400, horizon: int = 50) -> pl.DataFrame:
+    """Rows of `item_purchases`: who buys a-k buys b-k next; some things are bought again."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for c in range(n):
+        kind = int(rng.integers(0, 12))
+        day = int(rng.integers(150, 400))
+        product = f"a-{kind}"
+        while day >= 0:
+            rows.append((f"c{c:04}", product, day))
+            if rng.random() < 0.2:
+                rows.append((f"c{c:04}", f"z-{int(rng.geometric(0.3)) % 9}", day))
+            product = f"b-{kind}" if product[0] == "a" else f"a-{kind}"
+            day -= int(rng.integers(10, 60))
+    return (
+        pl.DataFrame(rows, ["customer_id", "product_id", "days_ago"], orient="row")
+        .unique()
+        .with_columns(
+            known_from=pl.when(pl.col("days_ago") >= 2 * horizon).then(pl.lit("validation"))
+            .when(pl.col("days_ago") >= horizon).then(pl.lit("test")).otherwise(pl.lit("today")),
+            horizon_days=pl.lit(horizon),
+        )
+        .sort(pl.all())
+    )  # fmt: skip
+
+
+PRODUCTS = pl.DataFrame({"product_id": [f"{a}-{n}" for a in "abz" for n in range(12)]})
+PEOPLE = pl.DataFrame({
+    "customer_id": [f"c{c:04}" for c in range(400)],
+    "country": ["DE" if c % 2 else "FR" for c in range(400)],
+})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def judged() -> pl.DataFrame:
+    return judge(shop(), PRODUCTS, PEOPLE)
+
+
+def test_the_best_is_chosen_by_the_validation(judged):
+    assert dict(judged.schema) == judging.MODELS_SCHEMA
+    rows = judged.explode("evaluation").unnest("evaluation")
+    ndcg = rows.filter(group_type="all", measure="ndcg", list_length=10)
+    (chosen,) = judged.filter("is_chosen")["recommender"]
+    assert ndcg.filter(cut="validation").sort("value")["recommender"][-1] == chosen
+    test = {row["recommender"]: row for row in ndcg.filter(cut="test").iter_rows(named=True)}
+    assert test["popular"]["gain"] == test["popular"]["gain_high"] == 0
+    # What comes next is known to who looks at the sequence, and to the hybrid.
+    for name in ("sequence", "hybrid"):
+        assert test[name]["gain_low"] > 0.2
+    assert (ndcg["value_low"] <= ndcg["value"]).all()
+    assert (ndcg["value"] <= ndcg["value_high"]).all()
+    weights = judged["hybrid_weight"].drop_nulls()
+    assert weights.min() >= 0
+    assert weights.sum() == pytest.approx(1)
+    assert set(rows["group_value"]) >= {"all", "DE", "FR", "five or more"}
+    coverage = rows.filter(cut="test", measure="coverage", list_length=10)
+    assert coverage.filter(recommender="popular")["value"].item() == pytest.approx(
+        10 / 33, abs=0.02
+    )
+
+
+def test_what_comes_later_moves_no_list(judged):
+    rows = shop()
+    # Orders of the last horizon, and late ones of before that became known in it.
+    late = rows.filter(pl.col("days_ago") >= 100).sample(200, seed=1).with_columns(
+        customer_id=pl.col("customer_id").str.replace("c", "c"),
+        product_id=pl.lit("z-1"), known_from=pl.lit("today"),
+    )  # fmt: skip
+    new = rows.filter(pl.col("days_ago") < 50).with_columns(product_id=pl.lit("z-2"))
+    keys = ["customer_id", "product_id", "days_ago"]
+    planted = pl.concat([rows, late, new]).unique(keys, keep="first", maintain_order=True)
+    assert planted.height > rows.height + 300
+    again = judge(planted, PRODUCTS, PEOPLE)
+
+    def of_validation(models: pl.DataFrame) -> pl.DataFrame:
+        long = models.explode("evaluation").unnest("evaluation")
+        return long.filter(pl.col("cut") == "validation").drop("is_chosen", "status")
+
+    assert of_validation(again).equals(of_validation(judged))
+
+
+def test_recommendations_are_explained_and_the_same_whatever_the_order_of_rows(judged):
+    rows = shop()
+    found = recommend(rows, PRODUCTS, judged)
+    assert dict(found.schema) == judging.RECOMMENDATIONS_SCHEMA
+    assert found.group_by("customer_id").len()["len"].unique().to_list() == [judging.LENGTH]
+    assert found.select("customer_id", "product_id").is_unique().all()
+    shuffled = rows.sample(fraction=1, shuffle=True, seed=2)
+    assert recommend(shuffled, PRODUCTS, judged).equals(found)
+    assert judge(shuffled, PRODUCTS, PEOPLE).equals(judged)
+    # The numbers of the reasons, counted from the rows.
+    days = rows.group_by("customer_id", "product_id").agg(pl.col("days_ago").n_unique())
+    owners = rows.group_by("product_id").agg(who=pl.col("customer_id").unique())
+    who = {product: set(ids) for product, ids in owners.iter_rows()}
+    n_days = {(c, p): n for c, p, n in days.iter_rows()}
+    seen = set()
+    for row in found.iter_rows(named=True):
+        customer, product, reason = row["customer_id"], row["product_id"], row["reason"]
+        seen.add(reason)
+        if reason == "bought_before":
+            expected = (n_days[customer, product], None)
+        elif reason == "bought_together":
+            other = row["because_product_id"]
+            assert (customer, other) in n_days
+            expected = (len(who[product] & who[other]), len(who[other]))
+        else:
+            expected = (len(who[product]), rows["customer_id"].n_unique())
+        assert (row["n_evidence"], row["n_of"]) == expected
+    assert seen >= {"bought_before", "bought_together"}
+
+
+def test_too_few_to_judge_get_what_is_popular():
+    rows = shop(n=60).filter(pl.col("days_ago") >= 90)
+    models = judge(rows, PRODUCTS, PEOPLE)
+    assert models["status"].str.starts_with("abstained: 0 customers bought").all()
+    assert models.filter("is_chosen")["recommender"].to_list() == ["popular"]
+    assert recommend(rows, PRODUCTS, models)["recommender"].unique().to_list() == ["popular"]
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_shop_without_purchases_and_one_of_one(n):
+    rows = shop().head(n)
+    models = judge(rows, PRODUCTS, PEOPLE)
+    found = recommend(rows, PRODUCTS, models)
+    assert (dict(models.schema), dict(found.schema)) == (
+        judging.MODELS_SCHEMA,
+        judging.RECOMMENDATIONS_SCHEMA,
+    )
+    assert found.height == n
+
+
+@pytest.mark.parametrize("way", ways.RECOMMENDERS)
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("a", "x", 0)],
+        [("a", "x", 0), ("b", "x", 0), ("c", "x", 3)],
+        [("ä" * 300, "茶" * 200, 0), ("b", "'; --", 9)],
+        [("a", f"p{n:04}", 5) for n in range(3000)],
+    ],
+)
+def test_odd_shops_get_finite_scores(way, rows):
+    purchases = purchases_of(rows)
+    scores = way(purchases, pl.DataFrame({"product_id": purchases.items})).scores(
+        everyone(purchases)
+    )
+    assert scores.shape == purchases.shape
+    assert np.isfinite(scores).all()
