@@ -30,7 +30,8 @@ RETENTION = (
     "retention_definitions+ retention_brackets+ retention_vendors+ funnel_steps+ calendar+ "
     "customer_segments+ revenue_months+ goods_costs+ ad_costs+ category_rhythms+"
 )
-FEW_MODELS = f"{ONLY_MODELS} {RETENTION}"
+# And recommendations, which are made anew each time.
+FEW_MODELS = f"{ONLY_MODELS} {RETENTION} item_purchases+"
 ORDERS = "order_id,customer_id,ordered_at,status\n"
 ITEMS = "order_id,line_number,product_id,quantity,unit_price\n"
 

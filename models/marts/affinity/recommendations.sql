@@ -10,12 +10,15 @@ select
     cast(shown.n_of as bigint) as n_of,
     cast(
         case shown.reason
-            when 'bought_before' then
-                'bought before, on ' || shown.n_evidence
-                || case when shown.n_evidence = 1 then ' day' else ' days' end
-            when 'bought_together' then
-                'because of ' || coalesce(because.name, shown.because_product_id) || ': '
-                || shown.n_evidence || ' of its ' || shown.n_of || ' customers bought both'
+            when 'bought_before'
+                then
+                    'bought before, on ' || shown.n_evidence
+                    || case shown.n_evidence when 1 then ' day' else ' days' end
+            when 'bought_together'
+                then
+                    'because of ' || coalesce(because.name, shown.because_product_id)
+                    || ': ' || shown.n_evidence || ' of its ' || shown.n_of
+                    || ' customers bought both'
             else
                 'bought by ' || shown.n_evidence || ' of ' || shown.n_of || ' customers'
         end as string
