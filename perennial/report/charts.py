@@ -438,11 +438,45 @@ def seasons(months: pl.DataFrame) -> Spec:
         ],
     )
     bars = base.mark_bar(**STYLES["first"])
-    intervals = base.mark_rule(**STYLES["interval"]).encode(
-        y="season_index_low:Q", y2="season_index_high:Q"
+    halo, intervals = (
+        base.mark_rule(**STYLES[style]).encode(y="season_index_low:Q", y2="season_index_high:Q")
+        for style in ("halo", "interval")
     )
     average = alt.Chart(named.head(1)).mark_rule(**STYLES["reference"]).encode(y="average:Q")
-    return _finish(alt.layer(bars, average, intervals), 220)
+    return _finish(alt.layer(bars, average, halo, intervals), 220)
+
+
+def recommenders(ways: pl.DataFrame) -> Spec:
+    """One bar per way to recommend, with its interval; the one in use is solid."""
+    base = alt.Chart(ways).encode(
+        y=alt.Y(
+            "name:N",
+            sort=ways["name"].to_list(),
+            title=None,
+            axis=alt.Axis(labelColor="var(--ink)", labelLimit=160),
+            scale=alt.Scale(paddingInner=0.3, paddingOuter=0.1),
+        ),
+        x=alt.X(
+            "ndcg:Q",
+            title="NDCG of ten products",
+            axis=alt.Axis(format=".2f", tickCount=5),
+            scale=alt.Scale(domain=[0, 1.04 * ways["ndcg_high"].max()], nice=False),
+        ),
+        tooltip=[
+            alt.Tooltip("name:N", title="Way to recommend"),
+            alt.Tooltip("ndcg:Q", title="NDCG", format=".3f"),
+            alt.Tooltip("ndcg_low:Q", title="at least", format=".3f"),
+            alt.Tooltip("ndcg_high:Q", title="at most", format=".3f"),
+            alt.Tooltip("gain_over_popular:Q", title="More than popular by", format="+.3f"),
+        ],
+    )
+    solid = base.transform_filter("datum.is_chosen").mark_bar(**STYLES["first"])
+    hollow = base.transform_filter("!datum.is_chosen").mark_bar(**STYLES["second"])
+    halo, intervals = (
+        base.mark_rule(**STYLES[style]).encode(x="ndcg_low:Q", x2="ndcg_high:Q")
+        for style in ("halo", "interval")
+    )
+    return _finish(alt.layer(solid, hollow, halo, intervals), 30 * ways.height)
 
 
 def quarantine(refused: pl.DataFrame) -> Spec:

@@ -43,6 +43,7 @@ def render_page(marts: Marts, warehouse_name: str) -> str:
         "value": _section(value, marts, currency),
         "funnel": _section(funnel, marts),
         "pairs": _section(pairs, marts),
+        "recommendations": _section(recommendations, marts),
         "quality": _section(quality, marts),
         "health": _section(health, marts),
     }
@@ -972,6 +973,47 @@ def _pairs_of(marts: Marts, basis: str) -> Context:
             }
             for row in frame.iter_rows(named=True)
         ],
+    }
+
+
+def recommendations(marts: Marts) -> Context:
+    """How good each way to recommend is, and some customers' lists."""
+    frame = queries.recommenders(marts)
+    best = frame.row(0, named=True)
+    context: Context = {
+        "examples": _section(_recommendation_examples, marts),
+        "chosen": words(best["recommender"]),
+    }
+    if best["ndcg"] is None:
+        return context | {"why_not": best["status"].removeprefix("abstained: ")}
+    frame = frame.drop_nulls("ndcg").with_columns(
+        name=pl.col("recommender").str.replace_all("_", " ", literal=True)
+    )
+    low, high = best["gain_over_popular_low"], best["gain_over_popular_high"]
+    return context | {
+        "n_customers": formatting.count(best["n_customers"]),
+        "ndcg": formatting.number(best["ndcg"], 3),
+        "gain": formatting.number(best["gain_over_popular"], 3),
+        "gain_interval": f"{formatting.number(low, 3)} to {formatting.number(high, 3)}",
+        "is_popular": best["recommender"] == "popular",
+        "is_better": best["is_better_than_popular"],
+        "summary": "Bar chart of the NDCG of each way to recommend; "
+        + ", ".join(
+            f"{row['name']}: {formatting.number(row['ndcg'], 3)}"
+            for row in frame.iter_rows(named=True)
+        )
+        + ".",
+        "charts": {"chart-recommenders": charts.recommenders(frame)},
+    }
+
+
+def _recommendation_examples(marts: Marts) -> Context:
+    frame = queries.recommendation_examples(marts)
+    return {
+        "customers": [
+            part.select("product", "explanation").to_dicts()
+            for part in frame.partition_by("customer_id", maintain_order=True)
+        ]
     }
 
 

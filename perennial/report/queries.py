@@ -66,6 +66,10 @@ COLUMNS = {
         "amount_coverage_rate",
         "purchase_seasons": "month_number season_index season_index_low season_index_high "
         "n_purchases is_used",
+        "recommenders": "recommender status is_chosen n_customers validation_ndcg ndcg ndcg_low "
+        "ndcg_high gain_over_popular gain_over_popular_low gain_over_popular_high "
+        "is_better_than_popular",
+        "recommendations": "customer_id recommendation_rank product_id reason explanation",
         "item_similarity": "basis product_id similar_product_id n_both n_product n_similar "
         "n_baskets lift log_likelihood_ratio",
         "products": "product_id name",
@@ -92,6 +96,8 @@ SURVIVAL_DAYS_SHOWN = 365
 # The days after the first order of which the table tells.
 SURVIVAL_DAYS_TOLD = (7, 30, 60, 90, 180, 365)
 FUNNEL_MONTHS_SHOWN = 12
+RECOMMENDED_PLACES_SHOWN = 4
+RECOMMENDED_CUSTOMERS_SHOWN = 3
 VALUE_COHORTS_SHOWN = 12
 PAIRS_SHOWN = 10
 REASONS_SHOWN = 5
@@ -806,6 +812,50 @@ def item_pairs(marts: Marts, basis: str) -> pl.DataFrame:
         ),
         basis=basis,
         pairs=PAIRS_SHOWN,
+    )
+
+
+def recommenders(marts: Marts) -> pl.DataFrame:
+    """The ways to recommend, the one in use first and then the best ones."""
+    return marts.read(
+        """
+        from marts.recommenders
+        order by is_chosen desc, ndcg desc nulls last, recommender
+        """,
+        "recommenders",
+        empty="nobody has bought anything.",
+    )
+
+
+def recommendation_examples(marts: Marts) -> pl.DataFrame:
+    """The first products of some customers, always the same, whose reasons are not all alike."""
+    return marts.read(
+        """
+        with shown as (
+            select customer_id
+            from marts.recommendations
+            where recommendation_rank <= $places
+            group by customer_id
+            order by count(distinct reason) desc, md5(customer_id)
+            limit $customers
+        )
+
+        select
+            recommendations.customer_id,
+            recommendations.recommendation_rank,
+            coalesce(products.name, recommendations.product_id) as product,
+            recommendations.explanation
+        from marts.recommendations as recommendations
+        inner join shown using (customer_id)
+        left join marts.products as products using (product_id)
+        where recommendations.recommendation_rank <= $places
+        order by md5(recommendations.customer_id), recommendations.recommendation_rank
+        """,
+        "recommendations",
+        "products",
+        empty="there are no recommendations.",
+        places=RECOMMENDED_PLACES_SHOWN,
+        customers=RECOMMENDED_CUSTOMERS_SHOWN,
     )
 
 

@@ -31,6 +31,7 @@ SECTIONS = [
     "value",
     "funnel",
     "pairs",
+    "recommendations",
     "quality",
     "health",
 ]
@@ -46,6 +47,7 @@ CHARTS = [
     "chart-value",
     "chart-season",
     "chart-funnel",
+    "chart-recommenders",
     "chart-quality",
     "chart-feed-order-items",
     "chart-feed-orders",
@@ -160,6 +162,16 @@ create table marts.lifetime_value_calibration (
 create table marts.purchase_seasons (
     month_number int, season_index double, season_index_low double, season_index_high double,
     n_purchases bigint, is_used boolean
+);
+create table marts.recommenders (
+    recommender varchar, status varchar, is_chosen boolean, n_customers bigint,
+    validation_ndcg double, ndcg double, ndcg_low double, ndcg_high double,
+    gain_over_popular double, gain_over_popular_low double, gain_over_popular_high double,
+    is_better_than_popular boolean
+);
+create table marts.recommendations (
+    customer_id varchar, recommendation_rank int, product_id varchar, reason varchar,
+    explanation varchar
 );
 create table marts.churn_risk_by_value (
     risk varchar, value_quarter int, horizon_days int, n_customers bigint,
@@ -338,6 +350,12 @@ insert into marts.lifetime_value_calibration values
     ('channel', 'ads', 'mbg_nbd', 90, 900, 200, 250, 8000, 10000, .91, .9),
     ('cohort', '2023-12-01', 'mbg_nbd', 90, 100, 40, 50, 1600, 2000, .93, .9),
     ('cohort', '2024-01-01', 'mbg_nbd', 90, 50, 30, 20, 1200, 900, .88, .9);
+insert into marts.recommenders values
+    ('popular', 'judged', false, 900, .2, .25, .2, .3, 0, 0, 0, false),
+    ('buy_again', 'judged', true, 900, .4, .42, .4, .44, .17, .1, .2, true);
+insert into marts.recommendations values
+    ('1', 1, 'A', 'bought_before', 'bought before, on 2 days'),
+    ('1', 2, 'B', 'popular', 'bought by 9 of 20 customers');
 insert into marts.purchase_seasons
 select n, case n when 12 then 1.5 when 2 then .75 else 1 end, .7, 1.6, 100 + n, true
 from range(1, 13) as months (n);
@@ -640,6 +658,27 @@ def test_each_pair_stands_once_with_both_confidences(page):
     # A pair that meets less often than chance is none.
     assert "0.3×" not in pairs
     assert "15.0× lift" in pairs
+
+
+def test_recommendations_say_how_good_they_are_and_why(page, folder):
+    shown = section_of(page, "recommendations")
+    assert "by buy again , which was best" in shown or "by buy again, which was best" in shown
+    assert "(NDCG 0.420, 0.170 more; 95% interval 0.100 to 0.200)" in shown
+    assert "B bought by 9 of 20 customers" in shown
+    no_better = make_warehouse(
+        folder / "no_better.duckdb",
+        "update marts.recommenders set is_better_than_popular = false",
+    )
+    assert "no more than a list of what is popular" in section_of(
+        page_of(no_better), "recommendations"
+    )
+    not_judged = make_warehouse(
+        folder / "not_judged.duckdb",
+        "update marts.recommenders set ndcg = null, status = 'abstained: too few', "
+        "is_chosen = recommender = 'popular'",
+    )
+    shown = section_of(page_of(not_judged), "recommendations")
+    assert "because nothing could be judged: too few." in shown
 
 
 def test_data_quality_adds_up(page):
