@@ -26,6 +26,8 @@ DEPTH = 50
 MIN_CUSTOMERS = 50
 # So many customers tell as well as all: they are drawn by a hash.
 MOST_JUDGED = 5_000
+# Of the products only those with most buyers are recommended.
+MOST_ITEMS = 5_000
 N_DRAWS = 500
 SEED = 20240229
 
@@ -77,12 +79,15 @@ class Standing:
         recommenders: fitted to it, by name.
         customers: numbers of the customers who are judged.
         bought: 1 for what these bought in the time after the day, shape (judged, items).
+        n_bought: how many products these bought then that had been sold before, be they among
+            the items or not, shape (judged,).
     """
 
     purchases: Purchases
     recommenders: dict[str, Recommender]
     customers: np.ndarray
     bought: sparse.csr_array
+    n_bought: np.ndarray
 
 
 def judge(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -> pl.DataFrame:
@@ -218,14 +223,23 @@ def _standing(
     """Return the recommenders as they stood at a cut, and what came after it."""
     known = rows.filter(pl.col("known_from").is_in(CUTS[: CUTS.index(cut) + 1]))
     customers = known["customer_id"].unique().sort().to_numpy().astype(str)
-    items = known["product_id"].unique().sort().to_numpy().astype(str)
+    buyers = known.group_by("product_id").agg(n=pl.col("customer_id").n_unique())
+    most = buyers.sort(["n", "product_id"], descending=[True, False]).head(MOST_ITEMS)
+    items = most["product_id"].sort().to_numpy().astype(str)
     purchases = Purchases.of(
         known.with_columns(pl.col("days_ago") - _days_back(rows, cut)), customers, items
     )
-    came = Purchases.of(_came(rows, cut), customers, items)
-    judged = np.unique(came.customer)
+    # Of all products that could have been known; those that are no items are missed.
+    came = _came(rows, cut).filter(
+        pl.col("customer_id").is_in(customers.tolist()),
+        pl.col("product_id").is_in(buyers["product_id"].to_list()),
+    )
+    n_bought = came.group_by("customer_id").agg(n=pl.col("product_id").n_unique())
+    n_bought = n_bought.sort("customer_id")
+    judged = np.searchsorted(customers, n_bought["customer_id"].to_numpy().astype(str))
     draw = [hashlib.md5(c.encode()).digest() for c in customers[judged]]
-    judged = np.sort(judged[sorted(range(len(draw)), key=draw.__getitem__)[:MOST_JUDGED]])
+    chosen = np.sort(np.array(sorted(range(len(draw)), key=draw.__getitem__)[:MOST_JUDGED], int))
+    judged = judged[chosen]
     return Standing(
         purchases,
         {
@@ -234,7 +248,8 @@ def _standing(
             if wanted is None or kind.name in wanted
         },
         judged,
-        sparse.csr_array(came.owned[judged]),
+        sparse.csr_array(Purchases.of(came, customers, items).owned[judged]),
+        n_bought["n"].to_numpy()[chosen],
     )
 
 
@@ -339,7 +354,9 @@ def _evaluated(
     draws = rng.poisson(1.0, (N_DRAWS, len(standing.customers))).astype(np.float32)
     for length in LENGTHS:
         found = {
-            name: np.column_stack(list(measures(each, standing.bought, length).values()))
+            name: np.column_stack(
+                list(measures(each, standing.bought, standing.n_bought, length).values())
+            )
             for name, each in lists.items()
         }
         for name, values in found.items():

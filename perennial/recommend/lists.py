@@ -50,7 +50,9 @@ def top(scores: np.ndarray, popularity: np.ndarray, n: int) -> np.ndarray:
     return np.pad(found, ((0, 0), (0, n - n_found)), constant_values=-1)
 
 
-def measures(lists: np.ndarray, bought: sparse.csr_array, k: int) -> dict[str, np.ndarray]:
+def measures(
+    lists: np.ndarray, bought: sparse.csr_array, n_bought: np.ndarray, k: int
+) -> dict[str, np.ndarray]:
     """Return how good each list is, an array of shape (rows,) for each of MEASURES.
 
     Of the first k of a list, with what was bought counting 1 and everything else 0:
@@ -61,14 +63,15 @@ def measures(lists: np.ndarray, bought: sparse.csr_array, k: int) -> dict[str, n
 
     Args:
         lists: numbers of items, shape (rows, places), -1 where there is none.
-        bought: 1 for what was bought, shape (rows, items); something in every row.
+        bought: 1 for what was bought, shape (rows, items).
+        n_bought: how many products were bought in all, also such that are in no list, shape
+            (rows,); 1 or more.
         k: how many places count.
     """
     lists = lists[:, :k]
     customer, item = bought.nonzero()
     keys = np.arange(len(lists))[:, None] * bought.shape[1] + lists
     hits = np.isin(keys, customer * bought.shape[1] + item) & (lists >= 0)
-    n_bought = np.diff(bought.indptr).astype(float)
     places = np.arange(1, hits.shape[1] + 1)
     gains = 1 / np.log2(places + 1)
     possible = np.minimum(n_bought, k)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -62,13 +66,17 @@ def test_lists_are_those_of_sorting_everything():
 def test_measures_by_hand():
     # Bought b and d; shown a, b, c.
     bought = sparse.csr_array(np.array([[0, 1, 0, 1], [1, 0, 0, 0]]))
-    found = measures(np.array([[0, 1, 2], [1, -1, -1]]), bought, 3)
+    found = measures(np.array([[0, 1, 2], [1, -1, -1]]), bought, np.array([2, 1]), 3)
     second = 1 / np.log2(3)
     assert {name: values[0] for name, values in found.items()} == pytest.approx(
         {"hit_rate": 1, "precision": 1 / 3, "recall": 1 / 2, "ndcg": second / (1 + second),
          "map": (1 / 2) / 2, "mrr": 1 / 2}
     )  # fmt: skip
     assert [values[1] for values in found.values()] == [0] * 6
+    # Three more were bought of what cannot be in the list.
+    found = measures(np.array([[0, 1, 2]]), bought[:1], np.array([5]), 3)
+    ideal = 1 + second + 1 / np.log2(4)
+    assert (found["recall"][0], found["ndcg"][0]) == pytest.approx((1 / 5, second / ideal))
 
 
 def test_ndcg_is_that_of_scikit_learn():
@@ -78,7 +86,7 @@ def test_ndcg_is_that_of_scikit_learn():
     scores = rng.random((50, 20))
     for k in (1, 5, 20):
         lists = top(scores, np.zeros(20), k)
-        found = measures(lists, sparse.csr_array(came), k)["ndcg"]
+        found = measures(lists, sparse.csr_array(came), came.sum(axis=1), k)["ndcg"]
         assert found.mean() == pytest.approx(ndcg_score(came, scores, k=k))
 
 
@@ -361,3 +369,63 @@ def test_odd_shops_get_finite_scores(way, rows):
     )
     assert scores.shape == purchases.shape
     assert np.isfinite(scores).all()
+
+
+# The warehouse
+
+
+@pytest.mark.parametrize("shop", ["demo", "online_retail", "complete_journey"])
+def test_the_warehouse_recommends_what_its_orders_say(shop, demo, real_shop):
+    built = demo if shop == "demo" else real_shop(shop)
+    with duckdb.connect(str(built.warehouse), read_only=True) as connection:
+        items, orders, found, shown, evaluation = (
+            connection.sql(f"from {table}").pl()
+            for table in (
+                "marts.order_items", "marts.orders", "intermediate.item_purchases",
+                "marts.recommendations", "marts.recommendation_evaluation",
+            )
+        )  # fmt: skip
+        ((today, zone),) = connection.execute(
+            "select as_of_on, (select value from marts.settings where name = 'timezone') "
+            "from intermediate.clock"
+        ).fetchall()
+    known = dict(orders.select("order_id", "known_at").iter_rows())
+    expected: dict[tuple, str] = {}
+    order = ["validation", "test", "today"]
+    ends = {}
+    for cut, days in (("validation", 180), ("test", 90)):
+        midnight = datetime.combine(today - timedelta(days=days - 1), time(), ZoneInfo(zone))
+        ends[cut] = today - timedelta(days=days), midnight.astimezone(UTC).replace(tzinfo=None)
+    for row in items.filter(
+        pl.col("customer_id").is_not_null() & ~pl.col("is_cancelled")
+    ).iter_rows(named=True):
+        key = (row["customer_id"], row["product_id"], (today - row["ordered_on"]).days)
+        cuts = [
+            cut
+            for cut, (last_on, end) in ends.items()
+            if row["ordered_on"] <= last_on and known[row["order_id"]] < end
+        ]
+        cut = cuts[0] if cuts else "today"
+        expected[key] = min(cut, expected.get(key, "today"), key=order.index)
+    assert {(c, p, d): k for c, p, d, k, _ in found.iter_rows()} == expected
+    assert len(expected) > 5000
+    # Everybody with a purchase has a list, of products that there are.
+    assert shown["customer_id"].n_unique() == found["customer_id"].n_unique()
+    assert shown.group_by("customer_id").len()["len"].unique().to_list() == [judging.LENGTH]
+    # Hits counted anew, of the simplest list: the ten products with most buyers in 90 days.
+    before = found.filter(pl.col("known_from") != "today")
+    late = before.filter(pl.col("days_ago") < 90 + 90)
+    buyers = dict(late.group_by("product_id").agg(pl.col("customer_id").n_unique()).iter_rows())
+    ever = dict(before.group_by("product_id").agg(pl.col("customer_id").n_unique()).iter_rows())
+    best = sorted(ever, key=lambda p: (-buyers.get(p, 0), -ever[p], p))[:10]
+    came = found.filter(
+        (pl.col("days_ago") < 90)
+        & pl.col("customer_id").is_in(before["customer_id"].unique().to_list())
+        & pl.col("product_id").is_in(list(ever))
+    )
+    bought = came.group_by("customer_id").agg(pl.col("product_id"))
+    hits = [bool(set(products) & set(best)) for products in bought["product_id"]]
+    (row,) = evaluation.filter(
+        recommender="popular", cut="test", group_type="all", list_length=10, measure="hit_rate"
+    ).iter_rows(named=True)
+    assert (row["n_customers"], row["value"]) == (len(hits), pytest.approx(np.mean(hits)))
