@@ -112,6 +112,22 @@ def test_a_shop_of_one_order_builds(tiny_shop, tmp_path):
     assert report.returncode == 0, report.stderr
 
 
+def test_a_moment_that_has_not_come_stops_the_build(tmp_path):
+    orders = "".join(f"o{y},c1,{y}-01-31T12:00:00,completed\n" for y in (2024, 2089))
+    items = "".join(f"o{y},1,p1,1,9.99\n" for y in (2024, 2089))
+    raw = write_shop(tmp_path / "raw", orders=ORDERS + orders, order_items=ITEMS + items)
+    only = {"raw": raw, "select": "+rfm as_of_has_come"}
+    warehouse = tmp_path / "future.duckdb"
+    stopped = build(warehouse, **only, exclude="test_type:generic resource_type:unit_test")
+    assert stopped.returncode != 0
+    assert "as_of_has_come" in stopped.output
+    # Nothing that goes by "now" was made.
+    assert stopped.query("select count(*) from duckdb_tables() where table_name = 'rfm'") == [(0,)]
+    only["exclude"] = ONLY_MODELS
+    mended = green(build(warehouse, settings="{as_of: '2024-12-31'}", **only))
+    assert mended.query("select frequency from marts.rfm") == [(1,)]
+
+
 def test_a_shop_without_events_builds(small_shop, small_build, tmp_path):
     folder = tmp_path / "no_events"
     shutil.copytree(small_shop, folder)
