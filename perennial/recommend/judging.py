@@ -339,7 +339,8 @@ def _learned(standing: Standing, lists: dict[str, np.ndarray]) -> dict[str, floa
         found = LogisticRegression(C=1e4, max_iter=1000).fit(matrix[:, kept], happened).coef_[0]
         if (found >= 0).all():
             total = max(found.sum(), 1e-12)
-            return weights | {names[k]: float(w / total) for k, w in zip(kept, found, strict=True)}
+            shares = np.round(found / total, 6)
+            return weights | {names[k]: float(w) for k, w in zip(kept, shares, strict=True)}
         kept.remove(kept[int(np.argmin(found))])
     return weights
 

@@ -199,4 +199,5 @@ def _errors(expected: np.ndarray, *of: np.ndarray) -> np.ndarray:
     spread = np.linalg.inv(design.T @ (design * expected[:, None]) + np.diag(prior))[:12, :12]
     # Of the index, whose mean over the year is 1.
     centred = np.eye(12) - DAYS_IN_MONTH / DAYS_IN_MONTH.sum()
-    return np.sqrt(np.diag(centred @ spread @ centred.T))
+    # Linear algebra adds up in an order of its own: the last digits differ from run to run.
+    return np.round(np.sqrt(np.diag(centred @ spread @ centred.T)), 9)
