@@ -18,7 +18,7 @@ import duckdb
 import numpy as np
 import polars as pl
 from scipy.special import gammaln, softmax
-from shops import build
+from shops import build, orders_of
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from tables import markdown_table
 
@@ -178,14 +178,7 @@ def best_known(shop: Path, snapshot, horizon: float) -> pl.DataFrame:
     two posteriors and by the oracle. Guests' and cancelled orders count nowhere.
     """
     process = Process.of_file(shop / "truth/parameters.json")
-    people = pl.read_parquet(shop / "customers*.parquet").select(
-        "customer_id", channel="acquisition_channel"
-    )
-    orders = (
-        pl.read_parquet(shop / "orders*.parquet")
-        .filter(pl.col("customer_id").is_not_null() & (pl.col("status") != "cancelled"))
-        .join(people, on="customer_id")
-    )
+    orders = orders_of(shop)
     now = float(process.days(np.datetime64(snapshot)))
     day = process.days(orders["ordered_at"].to_numpy())
     known = orders["ingested_at"].to_numpy() <= np.datetime64(snapshot)

@@ -1,4 +1,4 @@
-"""Warehouses of shops, built as a user would build them."""
+"""Shops for benchmarks: their warehouses, built as a user would, and their raw orders."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+
+import polars as pl
 
 from perennial.children import clean_environment
 from perennial.errors import UserError
@@ -31,3 +33,15 @@ def build(
     if done.returncode:
         print(done.stdout[-4000:], done.stderr[-4000:], sep="\n", file=sys.stderr)
         raise UserError(f"the build of {warehouse.name} stopped; the lines above tell why.")
+
+
+def orders_of(shop: Path) -> pl.DataFrame:
+    """Return a simulated shop's orders that count, with the channel that brought the customer."""
+    people = pl.read_parquet(shop / "customers*.parquet").select(
+        "customer_id", channel="acquisition_channel"
+    )
+    return (
+        pl.read_parquet(shop / "orders*.parquet")
+        .filter(pl.col("customer_id").is_not_null() & (pl.col("status") != "cancelled"))
+        .join(people, on="customer_id")
+    )

@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import polars as pl
-from shops import build
+from shops import build, orders_of
 from tables import markdown_table
 
 from perennial.errors import UserError
@@ -146,14 +146,7 @@ def outcomes(then: Path, later: Path, days: int) -> pl.DataFrame:
 def best_known(shop: Path, cut: date) -> dict[int, pl.DataFrame]:
     """The orders that the simulator's own process expects of each customer, by horizon."""
     process = Process.of_file(shop / "truth/parameters.json")
-    people = pl.read_parquet(shop / "customers*.parquet").select(
-        "customer_id", channel="acquisition_channel"
-    )
-    orders = (
-        pl.read_parquet(shop / "orders*.parquet")
-        .filter(pl.col("customer_id").is_not_null() & (pl.col("status") != "cancelled"))
-        .join(people, on="customer_id")
-    )
+    orders = orders_of(shop)
     now = float(process.days(np.datetime64(cut + timedelta(days=1))))
     who, histories = summarise(
         orders["customer_id"].to_numpy(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from perennial.recommend.lists import MEASURES, blocks, interval, measures, top
-from perennial.recommend.purchases import Purchases
+from perennial.recommend.purchases import Purchases, drawn
 from perennial.recommend.recommenders import RECOMMENDERS, ItemNeighbours, Popular, Recommender
 
 # Lists are as long as this.
@@ -81,6 +80,7 @@ class Standing:
         bought: 1 for what these bought in the time after the day, shape (judged, items).
         n_bought: how many products these bought then that had been sold before, be they among
             the items or not, shape (judged,).
+        n_days: on how many days these had ordered before, shape (judged,).
     """
 
     purchases: Purchases
@@ -88,6 +88,7 @@ class Standing:
     customers: np.ndarray
     bought: sparse.csr_array
     n_bought: np.ndarray
+    n_days: np.ndarray
 
 
 def judge(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -> pl.DataFrame:
@@ -109,10 +110,12 @@ def judge(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -
     if rows.is_empty():
         return pl.DataFrame(schema=MODELS_SCHEMA)
     names = [kind.name for kind in RECOMMENDERS]
-    came = {cut: _came(rows, cut)["customer_id"].n_unique() for cut in CUTS[:2]}
-    if min(came.values()) < MIN_CUSTOMERS:
-        n_least = min(came.values())
-        why = f"abstained: {n_least} customers bought in a time held out; needed {MIN_CUSTOMERS}"
+    n_least = min(_came(rows, cut)["customer_id"].n_unique() for cut in CUTS[:2])
+    if n_least < MIN_CUSTOMERS:
+        why = (
+            f"abstained: {n_least} customers bought before and in a time held out; "
+            f"needed are {MIN_CUSTOMERS}"
+        )
         return pl.DataFrame(
             [_row(name, why, is_chosen=name == Popular.name) for name in (*names, HYBRID)],
             MODELS_SCHEMA,
@@ -221,25 +224,24 @@ def _standing(
     rows: pl.DataFrame, products: pl.DataFrame, cut: str, wanted: set[str] | None = None
 ) -> Standing:
     """Return the recommenders as they stood at a cut, and what came after it."""
-    known = rows.filter(pl.col("known_from").is_in(CUTS[: CUTS.index(cut) + 1]))
+    known = _known(rows, cut)
     customers = known["customer_id"].unique().sort().to_numpy().astype(str)
     buyers = known.group_by("product_id").agg(n=pl.col("customer_id").n_unique())
     most = buyers.sort(["n", "product_id"], descending=[True, False]).head(MOST_ITEMS)
     items = most["product_id"].sort().to_numpy().astype(str)
-    purchases = Purchases.of(
-        known.with_columns(pl.col("days_ago") - _days_back(rows, cut)), customers, items
+    purchases = Purchases.of(known, customers, items)
+    came = _came(rows, cut)
+    each = (
+        came.group_by("customer_id")
+        .agg(n_bought=pl.col("product_id").n_unique())
+        .join(
+            known.group_by("customer_id").agg(n_days=pl.col("days_ago").n_unique()),
+            on="customer_id",
+        )
+        .sort("customer_id")
     )
-    # Of all products that could have been known; those that are no items are missed.
-    came = _came(rows, cut).filter(
-        pl.col("customer_id").is_in(customers.tolist()),
-        pl.col("product_id").is_in(buyers["product_id"].to_list()),
-    )
-    n_bought = came.group_by("customer_id").agg(n=pl.col("product_id").n_unique())
-    n_bought = n_bought.sort("customer_id")
-    judged = np.searchsorted(customers, n_bought["customer_id"].to_numpy().astype(str))
-    draw = [hashlib.md5(c.encode()).digest() for c in customers[judged]]
-    chosen = np.sort(np.array(sorted(range(len(draw)), key=draw.__getitem__)[:MOST_JUDGED], int))
-    judged = judged[chosen]
+    each = each[drawn(each["customer_id"].to_numpy().astype(str), MOST_JUDGED)]
+    judged = np.searchsorted(customers, each["customer_id"].to_numpy().astype(str))
     return Standing(
         purchases,
         {
@@ -249,7 +251,8 @@ def _standing(
         },
         judged,
         sparse.csr_array(Purchases.of(came, customers, items).owned[judged]),
-        n_bought["n"].to_numpy()[chosen],
+        each["n_bought"].to_numpy(),
+        each["n_days"].to_numpy(),
     )
 
 
@@ -258,11 +261,22 @@ def _days_back(rows: pl.DataFrame, cut: str) -> int:
     return rows["horizon_days"][0] * (len(CUTS) - 1 - CUTS.index(cut))
 
 
+def _known(rows: pl.DataFrame, cut: str) -> pl.DataFrame:
+    """Return what was known at a cut, with days before it."""
+    is_known = pl.col("known_from").is_in(CUTS[: CUTS.index(cut) + 1])
+    return rows.filter(is_known).with_columns(pl.col("days_ago") - _days_back(rows, cut))
+
+
 def _came(rows: pl.DataFrame, cut: str) -> pl.DataFrame:
-    """Return what was bought within a horizon after a cut."""
+    """Return what was bought within a horizon after a cut, by and of whom and what was known."""
     back = _days_back(rows, cut)
     is_later = pl.col("days_ago").is_between(back - rows["horizon_days"][0], back, closed="left")
-    return rows.filter(is_later)
+    known = _known(rows, cut)
+    return (
+        rows.filter(is_later)
+        .join(known.select("customer_id").unique(), on="customer_id", how="semi")
+        .join(known.select("product_id").unique(), on="product_id", how="semi")
+    )
 
 
 def _popularity(purchases: Purchases) -> np.ndarray:
@@ -391,16 +405,14 @@ def _evaluated(
 
 def _groups(standing: Standing, customers: pl.DataFrame) -> dict[tuple[str, str], np.ndarray]:
     """Return who is in which group, of the customers who are judged."""
-    purchases = standing.purchases
-    keys = np.unique(np.column_stack([purchases.customer, purchases.days_ago]), axis=0)[:, 0]
-    n_days = np.bincount(keys, minlength=len(purchases.customers))[standing.customers]
+    n_days = standing.n_days
     groups = {
         ("all", "all"): np.ones(len(n_days), dtype=bool),
         ("history", "one day with an order"): n_days == 1,
         ("history", "two to four"): (n_days >= 2) & (n_days <= 4),
         ("history", "five or more"): n_days >= 5,
     }
-    ids = pl.DataFrame({"customer_id": purchases.customers[standing.customers]})
+    ids = pl.DataFrame({"customer_id": standing.purchases.customers[standing.customers]})
     known = ids.join(customers, on="customer_id", how="left", maintain_order="left")
     for column in known.columns[1:]:
         for value in known[column].drop_nulls().unique().sort():
@@ -414,8 +426,7 @@ def _variety(standing: Standing, lists: np.ndarray) -> dict[str, float]:
 
     coverage: the share of all items that stand in any list; novelty: the mean of minus the
     binary logarithm of the share of customers who bought the item; popularity: the mean share
-    of customers who bought it; diversity: the share of all pairs of neighbouring lists' items
-    that differ, one minus the mean overlap of two customers' lists.
+    of customers who bought it; diversity: one minus the mean overlap of two customers' lists.
     """
     purchases = standing.purchases
     items = lists[lists >= 0]

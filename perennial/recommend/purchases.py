@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -82,3 +83,11 @@ class Purchases:
         if binary:
             table.data[:] = 1
         return table
+
+
+def drawn(customers: np.ndarray, most: int) -> np.ndarray:
+    """Return the places of all customers, or of so many who are drawn by a hash, in order."""
+    if len(customers) <= most:
+        return np.arange(len(customers))
+    draw = [hashlib.md5(customer.encode()).digest() for customer in customers.tolist()]
+    return np.sort(np.array(sorted(range(len(draw)), key=draw.__getitem__)[:most], dtype=int))

@@ -15,7 +15,7 @@ from scipy import linalg, sparse
 from scipy.sparse.linalg import svds
 
 from perennial.recommend.lists import blocks, top
-from perennial.recommend.purchases import Purchases
+from perennial.recommend.purchases import Purchases, drawn
 
 # Of these days what is popular is counted.
 POPULAR_DAYS = 90
@@ -24,8 +24,8 @@ ITEM_NEIGHBOURS = 50
 USER_NEIGHBOURS = 100
 # Dimensions of what customers and items are boiled down to.
 FACTORS = 32
-# What has been bought by most, for the ways that need a table of all pairs of items.
-MOST_ITEMS = 3_000
+# So many customers are asked for their neighbours, and learned from step by step.
+MOST_LEARNERS = 20_000
 
 
 class Recommender(ABC):
@@ -40,10 +40,15 @@ class Recommender(ABC):
     def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
         """Fit to purchases; products are described by rows of `products`."""
         self.purchases = purchases
+        self.products = products
+        self._fit()
 
     def scores(self, customers: np.ndarray) -> np.ndarray:
         """Return the scores of all items for some customers by number, shape (n, items)."""
         return self._scores(customers)
+
+    @abstractmethod
+    def _fit(self) -> None: ...
 
     @abstractmethod
     def _scores(self, customers: np.ndarray) -> np.ndarray: ...
@@ -54,8 +59,8 @@ class Popular(Recommender):
 
     name = "popular"
 
-    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
-        super().__init__(purchases, products)
+    def _fit(self) -> None:
+        purchases = self.purchases
         self.n_customers = _sums(purchases.since(POPULAR_DAYS).owned)
 
     def _scores(self, customers: np.ndarray) -> np.ndarray:
@@ -72,8 +77,8 @@ class BuyAgain(Recommender):
     name = "buy_again"
     PRIOR_DAYS = 365.0
 
-    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
-        super().__init__(purchases, products)
+    def _fit(self) -> None:
+        purchases = self.purchases
         keys = purchases.customer * len(purchases.items) + purchases.item
         distinct, places = np.unique(keys, return_inverse=True)
         age = np.zeros(len(distinct))
@@ -100,8 +105,8 @@ class ItemNeighbours(Recommender):
 
     name = "item_neighbours"
 
-    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
-        super().__init__(purchases, products)
+    def _fit(self) -> None:
+        purchases = self.purchases
         both = sparse.csc_array(purchases.owned.T @ purchases.owned)
         self.similarity = _nearest(_cosine(both), ITEM_NEIGHBOURS)
 
@@ -110,20 +115,21 @@ class ItemNeighbours(Recommender):
 
 
 class UserNeighbours(Recommender):
-    """What those have bought who bought the same: user-based nearest neighbours by cosine."""
+    """What those have bought who bought the same: user-based nearest neighbours by cosine.
+
+    Of many customers a fixed share is asked.
+    """
 
     name = "user_neighbours"
 
-    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
-        super().__init__(purchases, products)
-        owned = purchases.owned
-        norms = np.sqrt(np.maximum(_sums(owned.T), 1.0))
-        self.unit = sparse.csr_array(sparse.diags_array(1 / norms) @ owned)
+    def _fit(self) -> None:
+        self.unit = _unit(self.purchases.owned)
+        self.asked = _learners(self.purchases)
 
     def _scores(self, customers: np.ndarray) -> np.ndarray:
-        alike = sparse.csc_array(self.unit @ self.unit[customers].T)
-        alike = _nearest(_without(alike, customers), USER_NEIGHBOURS)
-        return (alike.T @ self.purchases.owned).toarray()
+        alike = sparse.csc_array(self.unit[self.asked] @ self.unit[customers].T)
+        alike = _nearest(_without(alike, self.asked, customers), USER_NEIGHBOURS)
+        return (alike.T @ self.purchases.owned[self.asked]).toarray()
 
 
 class Factors(Recommender):
@@ -134,14 +140,11 @@ class Factors(Recommender):
 
     name = "svd"
 
-    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
-        super().__init__(purchases, products)
-        owned = purchases.owned
-        norms = np.sqrt(np.maximum(_sums(owned.T), 1.0))
-        table = sparse.csr_array(sparse.diags_array(1 / norms) @ owned)
+    def _fit(self) -> None:
+        table = _unit(self.purchases.owned)
         k = min(FACTORS, min(table.shape) - 1)
         if k < 1 or table.nnz == 0:
-            self.items = np.zeros((len(purchases.items), 0))
+            self.items = np.zeros((table.shape[1], 0))
         else:
             _, _, items = svds(table, k=k, v0=np.ones(min(table.shape)))
             self.items = items.T
@@ -155,8 +158,8 @@ class AlternatingLeastSquares(Recommender):
     """Factors of who bought what, that nobody bought counting little: implicit feedback.
 
     Y. Hu, Y. Koren and C. Volinsky, "Collaborative filtering for implicit feedback datasets"
-    (2008): confidence 1 + 10 for what was bought, squares of factors with weight 10 for each
-    purchase of the row (a regularisation that follows the frequency).
+    (2008): confidence 1 + 10 for what was bought, squares of factors with weight 5. Of many
+    customers a fixed share is learned from; everybody's own factors follow from those of the items.
     """
 
     name = "als"
@@ -164,12 +167,10 @@ class AlternatingLeastSquares(Recommender):
     RIDGE = 5.0
     ROUNDS = 5
 
-    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
-        super().__init__(purchases, products)
-        owned = purchases.owned
-        rng = np.random.default_rng(1)
-        self.items = rng.normal(0, 0.1, (len(purchases.items), FACTORS))
+    def _fit(self) -> None:
+        owned = self.purchases.owned[_learners(self.purchases)]
         by_item = sparse.csr_array(owned.T)
+        self.items = np.random.default_rng(1).normal(0, 0.1, (owned.shape[1], FACTORS))
         for _ in range(self.ROUNDS):
             self.users = self._solved(owned, self.items)
             self.items = self._solved(by_item, self.users)
@@ -185,7 +186,7 @@ class AlternatingLeastSquares(Recommender):
         return found
 
     def _scores(self, customers: np.ndarray) -> np.ndarray:
-        return self.users[customers] @ self.items.T
+        return self._solved(self.purchases.owned[customers], self.items) @ self.items.T
 
 
 class Ease(Recommender):
@@ -197,11 +198,12 @@ class Ease(Recommender):
 
     name = "ease"
     RIDGE = 50.0
+    MOST_ITEMS = 3_000
 
-    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
-        super().__init__(purchases, products)
+    def _fit(self) -> None:
+        purchases = self.purchases
         counts = _sums(purchases.owned)
-        self.chosen = np.sort(np.argsort(-counts, kind="stable")[:MOST_ITEMS])
+        self.chosen = np.sort(np.argsort(-counts, kind="stable")[: self.MOST_ITEMS])
         table = purchases.owned[:, self.chosen]
         gram = (table.T @ table).toarray() + self.RIDGE * np.eye(len(self.chosen))
         inverse = linalg.inv(gram, assume_a="pos")
@@ -220,8 +222,8 @@ class NextInSequence(Recommender):
 
     name = "sequence"
 
-    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
-        super().__init__(purchases, products)
+    def _fit(self) -> None:
+        purchases = self.purchases
         n_items = len(purchases.items)
         order = np.lexsort((purchases.item, -purchases.days_ago, purchases.customer))
         customer, item = purchases.customer[order], purchases.item[order]
@@ -250,12 +252,12 @@ class Content(Recommender):
     name = "content"
     PRICE_STEPS = 8
 
-    def __init__(self, purchases: Purchases, products: pl.DataFrame | None = None):
-        super().__init__(purchases, products)
+    def _fit(self) -> None:
+        purchases = self.purchases
         known = pl.DataFrame({"product_id": purchases.items}, schema={"product_id": pl.String})
-        if products is not None:
-            known = known.join(products, on="product_id", how="left", maintain_order="left")
-        blocks = [
+        if self.products is not None:
+            known = known.join(self.products, on="product_id", how="left", maintain_order="left")
+        parts = [
             _one_hot(known[name].cast(pl.String))
             for name in ("category", "brand")
             if name in known.columns
@@ -263,15 +265,15 @@ class Content(Recommender):
         if "price" in known.columns:
             price = known["price"].cast(pl.Float64).fill_nan(None)
             step = (price.rank("average") / max(1, price.count()) * self.PRICE_STEPS).ceil()
-            blocks.append(_one_hot(step.cast(pl.Int64).cast(pl.String)))
+            parts.append(_one_hot(step.cast(pl.Int64).cast(pl.String)))
         words = [name for name in ("name", "description") if name in known.columns]
         if words:
             text = known.select(pl.concat_str(words, separator=" ", ignore_nulls=True)).to_series()
-            blocks.append(_words(text.fill_null("").to_list()))
-        blocks = [_unit(block) for block in blocks if block.nnz]
+            parts.append(_words(text.fill_null("").to_list()))
+        parts = [_unit(part) for part in parts if part.nnz]
         self.items = (
-            _unit(sparse.csr_array(sparse.hstack(blocks)))
-            if blocks
+            _unit(sparse.csr_array(sparse.hstack(parts)))
+            if parts
             else sparse.csr_array((len(purchases.items), 1))
         )
 
@@ -301,9 +303,15 @@ def _cosine(both: sparse.csc_array) -> sparse.csc_array:
     return found
 
 
-def _without(table: sparse.csc_array, rows: np.ndarray) -> sparse.csc_array:
-    """Return a table without each column's own row."""
-    own = sparse.csc_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), table.shape)
+def _learners(purchases: Purchases) -> np.ndarray:
+    """Return the numbers of the customers who are learned from, in order."""
+    return drawn(purchases.customers, MOST_LEARNERS)
+
+
+def _without(table: sparse.csc_array, rows: np.ndarray, columns: np.ndarray) -> sparse.csc_array:
+    """Return a table of customers by customers without anybody's own cell."""
+    is_same = rows[:, None] == columns[None, :]
+    own = sparse.csc_array(is_same.astype(float))
     found = sparse.csc_array(table - table.multiply(own))
     found.eliminate_zeros()
     return found

@@ -33,7 +33,6 @@ FLAT = (1.0,) * 12
 PERIOD_DAYS = 28
 
 _ROUNDS = 2000
-_REFITS = 1
 _DAY_ZERO = date(1970, 1, 1)
 
 
@@ -133,12 +132,10 @@ def fit_season(counts: pl.DataFrame) -> Season:
     cohort, age = (
         rows[name].rank("dense").to_numpy() - 1 for name in ("cohort_start_on", "age_period")
     )
-    index = np.ones(12)
-    for _ in range(1 + _REFITS):
-        index, expected = _fitted(days, purchases, month, cohort, age)
-        errors = _errors(expected, month, cohort, age)
-        age = np.unique(_periods_by_clock(rows, index), return_inverse=True)[1]
-    reach = np.exp(Z * errors)
+    index, _ = _fitted(days, purchases, month, cohort, age)
+    age = np.unique(_periods_by_clock(rows, index), return_inverse=True)[1]
+    index, expected = _fitted(days, purchases, month, cohort, age)
+    reach = np.exp(Z * _errors(expected, month, cohort, age))
     return Season(index, index / reach, index * reach, np.bincount(month, purchases).astype(int))
 
 

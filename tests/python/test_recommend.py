@@ -340,6 +340,32 @@ def test_too_few_to_judge_get_what_is_popular():
     assert recommend(rows, PRODUCTS, models)["recommender"].unique().to_list() == ["popular"]
 
 
+def test_a_shop_younger_than_two_horizons_gets_what_is_popular():
+    # Hundreds bought in either time held out, but nobody had bought before the first.
+    rows = shop().filter(pl.col("days_ago") < 95)
+    models = judge(rows, PRODUCTS, PEOPLE)
+    assert models["status"].str.starts_with("abstained: 0 customers bought before").all()
+    assert recommend(rows, PRODUCTS, models)["recommender"].unique().to_list() == ["popular"]
+
+
+def test_of_many_customers_a_fixed_share_is_learned_from(monkeypatch):
+    purchases = random_purchases(9)
+    monkeypatch.setattr(ways, "MOST_LEARNERS", 20)
+    asked = ways._learners(purchases)
+    assert len(asked) == 20 and (np.diff(asked) > 0).all()
+    owned = purchases.owned.toarray()
+    cosine = cosine_similarity(owned)
+    np.fill_diagonal(cosine, 0)
+    found = ways.UserNeighbours(purchases).scores(everyone(purchases))
+    assert found == pytest.approx(cosine[:, asked] @ owned[asked])
+    # Everybody has factors, also who was not learned from.
+    factors = ways.AlternatingLeastSquares(purchases)
+    scores = factors.scores(everyone(purchases))
+    assert scores.shape == purchases.shape
+    own = factors._solved(purchases.owned[asked], factors.items)
+    assert scores[asked] == pytest.approx(own @ factors.items.T)
+
+
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_shop_without_purchases_and_one_of_one(n):
     rows = shop().head(n)
