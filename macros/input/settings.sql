@@ -17,9 +17,17 @@
         'session_timeout_minutes': {'type': 'integer', 'default': 30, 'min': 1, 'max': 1440},
         'rfm_weights': {'type': 'mapping',
             'default': {'recency': 1, 'frequency': 1, 'monetary': 1}},
-        'similarity_top_k': {'type': 'integer', 'default': 50, 'min': 1, 'max': 10000},
-        'similarity_min_count': {'type': 'integer', 'default': 3, 'min': 1, 'max': 1000000},
-        'similarity_max_items': {'type': 'integer', 'default': 100, 'min': 2, 'max': 100000},
+        'similarity': {'type': 'mapping', 'default': {}, 'fields': {
+            'way': {'type': 'text', 'default': 'python', 'accepted': ['python', 'sql']},
+            'top_k': {'type': 'integer', 'default': 50, 'min': 1, 'max': 10000},
+            'min_count': {'type': 'integer', 'default': 3, 'min': 1, 'max': 1000000},
+            'max_items': {'type': 'integer', 'default': 100, 'min': 2, 'max': 100000},
+            'half_life_days': {'type': 'number', 'default': none, 'min': 1, 'max': 100000}}},
+        'association_rules': {'type': 'mapping', 'default': {}, 'fields': {
+            'min_support': {'type': 'number', 'default': 0.005, 'min': 0, 'max': 1},
+            'min_confidence': {'type': 'number', 'default': 0.2, 'min': 0, 'max': 1},
+            'max_items': {'type': 'integer', 'default': 4, 'min': 2, 'max': 20},
+            'max_itemsets': {'type': 'integer', 'default': 100000, 'min': 1, 'max': 10000000}}},
         'churn_horizon_days': {'type': 'integer', 'default': 90, 'min': 1, 'max': 1095},
         'churn_activity_days': {'type': 'integer', 'default': 365, 'min': 1, 'max': 3650},
         'churn_step_days': {'type': 'integer', 'default': 30, 'min': 1, 'max': 365},
@@ -64,7 +72,34 @@ own setting in `shop_settings`, the default.
         {% set value.given = fromjson(value.given, value.given | float) %}
     {% endif %}
     {% do perennial.check_setting(name, rule, value.given) %}
+    {% if rule.fields is defined %}
+        {% set value.given = perennial.with_defaults(name, rule.fields, value.given) %}
+    {% endif %}
     {% do return(value.given) %}
+{% endmacro %}
+
+
+{#-
+A setting of several fields: those that are given, each checked like a setting, and the defaults of
+the others.
+
+Arguments:
+  name    the setting
+  fields  their rules, by name
+  given   the mapping that was given
+-#}
+{% macro with_defaults(name, fields, given) %}
+    {% for field in given if field not in fields %}
+        {% do perennial.stop("setting '" ~ name ~ "': there is no " ~ field ~ '; it has '
+            ~ fields | join(', ') ~ '.') %}
+    {% endfor %}
+    {% set found = {} %}
+    {% for field, rule in fields.items() %}
+        {% set value = given.get(field, rule.default) %}
+        {% do perennial.check_setting(name ~ '.' ~ field, rule, value) %}
+        {% do found.update({field: value}) %}
+    {% endfor %}
+    {% do return(found) %}
 {% endmacro %}
 
 

@@ -3,17 +3,32 @@ with counted as (
         basis,
         product_id,
         count(*) as n_baskets_with_item,
-        count_if(is_counted) as n_item,
-        count_if(is_first_of_basket) as n_first
+        count_if(is_counted) as n_item
+    from {{ ref('item_baskets') }}
+    group by all
+),
+
+baskets as (
+    select
+        basis,
+        count(distinct basket_id) as n_baskets
     from {{ ref('item_baskets') }}
     group by all
 )
 
 select
-    basis,
-    product_id,
-    n_baskets_with_item,
-    n_item,
-    -- Every basket has one first item.
-    cast(sum(n_first) over (partition by basis) as bigint) as n_baskets
+    counted.basis,
+    counted.product_id,
+    -- From 0; the most frequent first, as pairs are counted fastest.
+    cast(
+        row_number() over (
+            partition by counted.basis
+            order by counted.n_item desc, counted.product_id asc
+        ) - 1 as integer
+    ) as item_number,
+    counted.n_baskets_with_item,
+    counted.n_item,
+    baskets.n_baskets
 from counted
+inner join baskets
+    on counted.basis = baskets.basis

@@ -7,7 +7,11 @@
             {{ perennial.json_item('value', 2) }} as product_id,
             n
         from ({{ perennial.net_changes('item_baskets', 'item') }}) as changes
-        where n <> 0
+        where
+            n <> 0
+            {%- if perennial.similarity_way() != 'sql' %}
+            and false
+            {%- endif %}
     ),
 
     present as (
@@ -79,7 +83,12 @@ baskets as (
         on
             baskets.basis = items.basis
             and baskets.product_id = items.product_id
-    where baskets.is_counted
+    where
+        baskets.is_counted
+        {%- if perennial.similarity_way() != 'sql' %}
+        -- They are counted in Python, by py_similar_items.
+        and false
+        {%- endif %}
 ),
 
 pairs as (

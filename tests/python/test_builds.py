@@ -234,7 +234,14 @@ def test_bad_folders_get_a_sentence(lacking, sentence, tmp_path):
         ("{as_of: yesterday}", "setting 'as_of': yesterday is no moment"),
         ("{week_start: funday}", "setting 'week_start': funday is none of monday"),
         ("{churn_horizon_days: 0}", "setting 'churn_horizon_days': 0 is not between 1 and 1095"),
-        ("{similarity_top_k: ten}", "setting 'similarity_top_k': ten is not a whole number"),
+        (
+            "{similarity: {top_k: ten}}",
+            "setting 'similarity.top_k': ten is not a whole number",
+        ),
+        (
+            "{similarity: {topk: 10}}",
+            "setting 'similarity': there is no topk; it has way, top_k, min_count,",
+        ),
         (
             "{rfm_weights: {recency: 1}}",
             "setting 'rfm_weights': {'recency': 1} needs recency, frequency and",

@@ -1,62 +1,46 @@
+{%- set similarity = perennial.setting('similarity') %}
+{%- if perennial.similarity_way() == 'python' %}
+with nearest as (
+    select
+        basis,
+        product_id,
+        similar_product_id,
+        similarity_rank,
+        n_both,
+        decayed_cosine
+    from {{ ref('py_similar_items') }}
+),
+{%- else %}
 -- Pairs are counted once; here each is seen from both of its ends.
-with pairs as (
-    select
-        pairs.basis,
-        pairs.product_id_a,
-        pairs.product_id_b,
-        pairs.n_both,
-        items_a.n_item as n_a,
-        items_b.n_item as n_b,
-        items_a.n_baskets
-    from {{ ref('item_pairs') }} as pairs
-    inner join {{ ref('item_counts') }} as items_a
-        on
-            pairs.basis = items_a.basis
-            and pairs.product_id_a = items_a.product_id
-    inner join {{ ref('item_counts') }} as items_b
-        on
-            pairs.basis = items_b.basis
-            and pairs.product_id_b = items_b.product_id
-    where pairs.n_both >= {{ perennial.setting('similarity_min_count') }}
-),
-
-directed as (
+with directed as (
+    {%- for one, other in [('a', 'b'), ('b', 'a')] %}
     select
         basis,
-        product_id_a as product_id,
-        product_id_b as similar_product_id,
-        n_both,
-        n_a as n_product,
-        n_b as n_similar,
-        n_baskets
-    from pairs
-
-    union all
-
-    select
-        basis,
-        product_id_b as product_id,
-        product_id_a as similar_product_id,
-        n_both,
-        n_b as n_product,
-        n_a as n_similar,
-        n_baskets
-    from pairs
+        product_id_{{ one }} as product_id,
+        product_id_{{ other }} as similar_product_id,
+        n_both
+    from {{ ref('item_pairs') }}
+    where n_both >= {{ similarity.min_count }}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 ),
 
-measured as (
+-- Rounded: two engines may differ in the last bit, and that must not change a rank.
+compared as (
     select
-        *,
-        n_both / cast(n_baskets as double) as support,
-        n_both / cast(n_product as double) as confidence,
-        cast(n_both as double)
-        * n_baskets
-        / (cast(n_product as double) * n_similar) as lift,
-        n_both / sqrt(cast(n_product as double) * n_similar) as cosine,
-        n_both / cast(n_product + n_similar - n_both as double) as jaccard,
-        {{ perennial.log_likelihood_ratio('n_both', 'n_product', 'n_similar', 'n_baskets') | indent(8) }}
-            as log_likelihood_ratio
+        directed.*,
+        round(
+            directed.n_both / sqrt(cast(items.n_item as double) * others.n_item), 12
+        ) as cosine
     from directed
+    inner join {{ ref('item_counts') }} as items
+        on
+            directed.basis = items.basis
+            and directed.product_id = items.product_id
+    inner join {{ ref('item_counts') }} as others
+        on
+            directed.basis = others.basis
+            and directed.similar_product_id = others.product_id
 ),
 
 ranked as (
@@ -64,10 +48,83 @@ ranked as (
         *,
         row_number() over (
             partition by basis, product_id
-            -- Rounded: two engines may differ in the last bit, and that must not change a rank.
-            order by round(cosine, 12) desc, n_both desc, similar_product_id asc
+            order by cosine desc, n_both desc, similar_product_id asc
         ) as similarity_rank
-    from measured
+    from compared
+),
+
+nearest as (
+    select
+        basis,
+        product_id,
+        similar_product_id,
+        similarity_rank,
+        n_both,
+        cast(null as double) as decayed_cosine
+    from ranked
+    where similarity_rank <= {{ similarity.top_k }}
+),
+{%- endif %}
+
+counted as (
+    select
+        nearest.*,
+        items.n_item as n_product,
+        others.n_item as n_similar,
+        items.n_baskets
+    from nearest
+    inner join {{ ref('item_counts') }} as items
+        on
+            nearest.basis = items.basis
+            and nearest.product_id = items.product_id
+    inner join {{ ref('item_counts') }} as others
+        on
+            nearest.basis = others.basis
+            and nearest.similar_product_id = others.product_id
+),
+
+-- Orders with both if within every month the two were independent.
+in_months as (
+    select
+        nearest.product_id,
+        nearest.similar_product_id,
+        cast(
+            sum({{ perennial.exact(
+                'cast(items.n_item as double) * others.n_item / items.n_baskets'
+            ) }}) as double
+        ) as n_expected
+    from nearest
+    inner join {{ ref('item_months') }} as items
+        on nearest.product_id = items.product_id
+    inner join {{ ref('item_months') }} as others
+        on
+            nearest.similar_product_id = others.product_id
+            and items.month_on = others.month_on
+    where nearest.basis = 'order'
+    group by all
+),
+
+measured as (
+    select
+        counted.*,
+        in_months.n_expected as n_expected_by_month,
+        cast(counted.n_both as double) / counted.n_baskets as support,
+        cast(counted.n_product as double) / counted.n_baskets as support_product,
+        cast(counted.n_similar as double) / counted.n_baskets as support_similar,
+        -- Baskets of each kind of a two-by-two table, as numbers that do not overflow.
+        cast(counted.n_product as double) * counted.n_similar as n_product_times_similar,
+        cast(counted.n_baskets - counted.n_product as double)
+        * (counted.n_baskets - counted.n_similar) as n_neither_times,
+        {{ perennial.log_likelihood_ratio(
+            'counted.n_both', 'counted.n_product', 'counted.n_similar', 'counted.n_baskets'
+        ) | indent(8) }}
+            as log_likelihood_ratio
+    from counted
+    left join in_months
+        on
+            counted.basis = 'order'
+            and counted.product_id = in_months.product_id
+            and counted.similar_product_id = in_months.similar_product_id
 )
 
 select
@@ -80,10 +137,23 @@ select
     cast(n_similar as bigint) as n_similar,
     cast(n_baskets as bigint) as n_baskets,
     cast(support as double) as support,
-    cast(confidence as double) as confidence,
-    cast(lift as double) as lift,
-    cast(cosine as double) as cosine,
-    cast(jaccard as double) as jaccard,
-    cast(log_likelihood_ratio as double) as log_likelihood_ratio
-from ranked
-where similarity_rank <= {{ perennial.setting('similarity_top_k') }}
+    cast(n_both / cast(n_product as double) as double) as confidence,
+    cast(n_both / cast(n_similar as double) as double) as confidence_back,
+    cast(n_both * cast(n_baskets as double) / n_product_times_similar as double) as lift,
+    cast(support - support_product * support_similar as double) as leverage,
+    cast(
+        (1 - support_similar) / nullif(1 - n_both / cast(n_product as double), 0) as double
+    ) as conviction,
+    cast(n_both / sqrt(n_product_times_similar) as double) as cosine,
+    cast(decayed_cosine as double) as decayed_cosine,
+    cast(n_both / cast(n_product + n_similar - n_both as double) as double) as jaccard,
+    cast(
+        (cast(n_baskets as double) * n_both - n_product_times_similar)
+        / nullif(sqrt(n_product_times_similar * n_neither_times), 0) as double
+    ) as pearson,
+    cast(log_likelihood_ratio as double) as log_likelihood_ratio,
+    cast(2 * {{ perennial.normal_tail('sqrt(log_likelihood_ratio)') }} as double)
+        as log_likelihood_p_value,
+    cast(n_expected_by_month as double) as n_both_expected_by_month,
+    cast(n_both / nullif(n_expected_by_month, 0) as double) as lift_by_month
+from measured

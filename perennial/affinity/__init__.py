@@ -1,0 +1,1 @@
+"""What goes with what: similar items and association rules."""
