@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from scipy.stats import chi2
 
 SEGMENTS = Path(__file__).parents[1] / "seeds/reference/rfm_segments.csv"
 
@@ -992,7 +993,8 @@ def affinity(place: Place) -> None:
     for basis in ("order", "customer"):
         every, counted = baskets(place, basis)
         sold[basis] = every.group_by("product_id").agg(pl.len().cast(pl.Int64).alias(f"n_{basis}s"))
-        parts.append(similarities(basis, counted))
+        months = by_month(place, every, counted) if basis == "order" else None
+        parts.append(similarities(basis, counted, months))
     place.write("item_similarity", pl.concat(parts))
     products(place, sold["order"], sold["customer"])
 
@@ -1029,7 +1031,23 @@ def baskets(place: Place, basis: str) -> tuple[pl.LazyFrame, pl.DataFrame]:
     return frame.lazy(), pl.concat([frame.join(huge, on="basket_id", how="anti"), sampled])
 
 
-def similarities(basis: str, counted: pl.DataFrame) -> pl.LazyFrame:
+def by_month(place: Place, every: pl.LazyFrame, counted: pl.DataFrame) -> pl.LazyFrame:
+    """One row per product and month: its orders, and all orders of the month."""
+    month = place.mart("orders").select(
+        pl.col("order_id").alias("basket_id"),
+        pl.col("ordered_on").dt.truncate("1mo").alias("month"),
+    )
+    orders = every.select("basket_id").unique().join(month, on="basket_id")
+    return (
+        counted.lazy()
+        .join(month, on="basket_id")
+        .group_by("product_id", "month")
+        .agg(n=pl.len().cast(pl.Float64))
+        .join(orders.group_by("month").agg(n_orders=pl.len()), on="month")
+    )
+
+
+def similarities(basis: str, counted: pl.DataFrame, months: pl.LazyFrame | None) -> pl.LazyFrame:
     """One row per product and each of its most similar ones."""
     # Whole numbers instead of texts, and each pair once: both make the join several times faster.
     catalogue = counted.select(pl.col("product_id").unique().sort()).with_row_index("item")
@@ -1054,7 +1072,10 @@ def similarities(basis: str, counted: pl.DataFrame) -> pl.LazyFrame:
     both, n_product, n_similar = pl.col("n_both"), pl.col("n_product"), pl.col("n_similar")
     cosine = both / (n_product.cast(pl.Float64) * n_similar).sqrt()
     names = catalogue.lazy()
-    return (
+    share, share_similar = n_product / n_baskets, n_similar / n_baskets
+    leverage = both / n_baskets - share * share_similar
+    ratio = log_likelihood_ratio(both, n_product, n_similar, n_baskets)
+    ranked = (
         pl.concat([pairs, turned])
         .lazy()
         .join(items.lazy().rename({"n": "n_product"}), on="item")
@@ -1071,6 +1092,23 @@ def similarities(basis: str, counted: pl.DataFrame) -> pl.LazyFrame:
         )
         .with_columns(similarity_rank=pl.col("item").cum_count().over("item").cast(pl.Int64))
         .filter(pl.col("similarity_rank") <= TOP_ITEMS)
+    )
+    expected = pl.LazyFrame(schema={"product_id": pl.String, "similar_product_id": pl.String,
+                                    "expected": pl.Float64})  # fmt: skip
+    if months is not None:
+        expected = (
+            ranked.select("product_id", "similar_product_id")
+            .join(months, on="product_id")
+            .join(
+                months.select(pl.col("product_id").alias("similar_product_id"), "month", m="n"),
+                on=["similar_product_id", "month"],
+            )
+            .group_by("product_id", "similar_product_id")
+            .agg(expected=(pl.col("n") * pl.col("m") / pl.col("n_orders")).sum())
+        )
+    return (
+        ranked.join(expected, on=["product_id", "similar_product_id"], how="left")
+        .with_columns(log_likelihood_ratio=ratio)
         .select(
             pl.lit(basis).alias("basis"),
             "product_id",
@@ -1082,14 +1120,26 @@ def similarities(basis: str, counted: pl.DataFrame) -> pl.LazyFrame:
             pl.lit(n_baskets, pl.Int64).alias("n_baskets"),
             (both / n_baskets).alias("support"),
             (both / n_product).alias("confidence"),
+            (both / n_similar).alias("confidence_back"),
             (both.cast(pl.Float64) * n_baskets / (n_product.cast(pl.Float64) * n_similar)).alias(
                 "lift"
             ),
+            leverage.alias("leverage"),
+            pl.when(both < n_product)
+            .then((1 - share_similar) / (1 - both / n_product))
+            .alias("conviction"),
             cosine.alias("cosine"),
+            pl.lit(None, pl.Float64).alias("decayed_cosine"),
             (both / (n_product + n_similar - both)).alias("jaccard"),
-            log_likelihood_ratio(both, n_product, n_similar, n_baskets).alias(
-                "log_likelihood_ratio"
+            (leverage / (share * (1 - share) * share_similar * (1 - share_similar)).sqrt()).alias(
+                "pearson"
             ),
+            "log_likelihood_ratio",
+            pl.col("log_likelihood_ratio")
+            .map_batches(lambda values: pl.Series(chi2.sf(values.to_numpy(), 1)), pl.Float64)
+            .alias("log_likelihood_p_value"),
+            pl.col("expected").alias("n_both_expected_by_month"),
+            (both / pl.col("expected")).alias("lift_by_month"),
         )
     )
 

@@ -40,6 +40,17 @@ INSTEAD = {
         from duck.intermediate.churn_scores_sql
         where horizon_days = 90
     """,
+    # Counted in Python there, where only those that are shown are kept.
+    "item_pairs": """
+        select one.basis, one.product_id as product_id_a, other.product_id as product_id_b,
+            count(*) as n_both
+        from duck.intermediate.item_baskets as one
+        inner join duck.intermediate.item_baskets as other
+            on one.basis = other.basis and one.basket_id = other.basket_id
+                and one.product_id < other.product_id
+        where one.is_counted and other.is_counted
+        group by all
+    """,
     "purchase_predictions": """
         select
             customer_id, horizon_days, model_name,
@@ -54,6 +65,7 @@ ONLY_WHERE_PYTHON_RUNS = {
     "customer_predictions",
     "customer_lifetime_value", "lifetime_value_models", "lifetime_value_calibration",
     "purchase_seasons", "recommenders", "recommendation_evaluation", "recommendations",
+    "association_rules", "association_rule_items",
     "customer_clusters", "clusters", "cluster_models", "customer_profiles", "customer_tags",
     "feature_drift",
 }  # fmt: skip

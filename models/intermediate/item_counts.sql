@@ -3,7 +3,7 @@ with counted as (
         basis,
         product_id,
         count(*) as n_baskets_with_item,
-        count_if(is_counted) as n_item
+        cast(count_if(is_counted) as bigint) as n_item
     from {{ ref('item_baskets') }}
     group by all
 ),

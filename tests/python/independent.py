@@ -663,6 +663,28 @@ def baskets(warehouse: Path, shop: Shop, basis: str, max_items: int = 100) -> pl
     return pl.concat([small, sampled])
 
 
+def expected_by_month(
+    warehouse: Path, shop: Shop, counted: pl.DataFrame, pairs: pl.DataFrame
+) -> list[float | None]:
+    """Orders with both products of each pair if within every month the two were independent."""
+    lines = order_lines(warehouse, shop).filter(~pl.col("is_cancelled"))
+    month = lines.group_by(basket_id="order_id").agg(
+        month=pl.col("ordered_on").first().dt.truncate("1mo")
+    )
+    n_orders = dict(month["month"].value_counts().iter_rows())
+    sold: dict[str, dict[dt.date, int]] = {}
+    for product, start, n in (
+        counted.join(month, on="basket_id").group_by("product_id", "month").len().iter_rows()
+    ):
+        sold.setdefault(product, {})[start] = n
+    expected = []
+    for one, other in pairs.iter_rows():
+        shared = sold[one].keys() & sold[other].keys()
+        terms = [sold[one][m] * sold[other][m] / n_orders[m] for m in shared]
+        expected.append(math.fsum(terms) if shared else None)
+    return expected
+
+
 def entropy_terms(*counts: np.ndarray) -> np.ndarray:
     """The sum of k * ln(k) over counts, with 0 * ln(0) = 0."""
     return sum(np.where(k > 0, k * np.log(np.maximum(k, 1)), 0.0) for k in counts)
@@ -703,6 +725,13 @@ def item_similarity(
             "fraction": (square % n_b) * 10**11 // n_b,
             "support": both / n,
             "confidence": both / n_a,
+            "confidence_back": both / n_b,
+            "leverage": both / n - n_a / n * (n_b / n),
+            "conviction": np.where(
+                a_only > 0, (1 - n_b / n) / np.maximum(a_only / n_a, 1e-300), np.nan
+            ),
+            "pearson": (both / n - n_a / n * (n_b / n))
+            / np.sqrt(n_a / n * (1 - n_a / n) * (n_b / n) * (1 - n_b / n)),
             "lift": both * float(n) / (n_a.astype(float) * n_b),
             "cosine": both / np.sqrt(n_a.astype(float) * n_b),
             "jaccard": both / (n_a + n_b - both),
@@ -714,7 +743,8 @@ def item_similarity(
             ),
         }
     )
-    return (
+    frame = frame.with_columns(pl.col("conviction").fill_nan(None))
+    found = (
         frame.sort(
             "product_id",
             -pl.col("whole"),
@@ -730,6 +760,13 @@ def item_similarity(
         .filter(pl.col("similarity_rank") <= top)
         .drop("whole", "fraction")
     )
+    expected = [None] * found.height
+    if basis == "order":
+        names = found.select("product_id", "similar_product_id")
+        expected = expected_by_month(warehouse, shop, contents, names)
+    return found.with_columns(
+        n_both_expected_by_month=pl.Series(expected, dtype=pl.Float64),
+    ).with_columns(lift_by_month=pl.col("n_both") / pl.col("n_both_expected_by_month"))
 
 
 # ---------------------------------------------------------------------------------------------

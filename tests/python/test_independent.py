@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from conftest import SHARED_DATA
 from independent import Shop, differences, read
+from scipy.stats import chi2
 
 DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
@@ -126,6 +127,11 @@ def test_item_similarity(shop, basis):
     keys = ["product_id", "similar_product_id"]
     same(exact.drop("log_likelihood_ratio"), theirs, keys)
     same(exact, theirs, keys, ["log_likelihood_ratio"], absolute=1e-6)
+    # Its p-value is fitted to 1.2e-7 of itself, and follows the ratio.
+    wanted = chi2.sf(theirs["log_likelihood_ratio"].to_numpy(), 1)
+    assert theirs["log_likelihood_p_value"].to_numpy() == pytest.approx(
+        wanted, rel=2e-7, abs=1e-300
+    )
 
 
 def test_sessions(shop):

@@ -88,11 +88,11 @@ in_months as (
     select
         nearest.product_id,
         nearest.similar_product_id,
-        cast(
-            sum({{ perennial.exact(
-                'cast(items.n_item as double) * others.n_item / items.n_baskets'
-            ) }}) as double
-        ) as n_expected
+        -- Decimals: their sum is the same in whatever order it is taken.
+        cast(sum(cast(
+            cast(items.n_item as double) * others.n_item / items.n_baskets
+            as decimal(38, 18)
+        )) as double) as n_expected
     from nearest
     inner join {{ ref('item_months') }} as items
         on nearest.product_id = items.product_id
