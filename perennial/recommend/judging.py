@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from perennial.recommend.lists import MEASURES, blocks, interval, measures, top
 from perennial.recommend.purchases import Purchases, drawn
 from perennial.recommend.recommenders import RECOMMENDERS, ItemNeighbours, Popular, Recommender
+from perennial.recommend.restrictions import Restrictions
 
 # Lists are as long as this.
 LENGTH = 10
@@ -171,40 +172,54 @@ def _choosing_score(evaluation: list[dict]) -> float:
     return round(value, 9)
 
 
-def recommend(rows: pl.DataFrame, products: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
+def recommend(
+    rows: pl.DataFrame,
+    products: pl.DataFrame,
+    models: pl.DataFrame,
+    rules: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """Return what to show every customer with a purchase, by the chosen recommender.
 
     Args:
         rows: rows of `item_purchases`, in any order.
         products: rows of `products`.
         models: what judge returned.
+        rules: what is not to be shown, rows of `recommendation_rules`; none by default.
 
     Returns:
         LENGTH rows of RECOMMENDATIONS_SCHEMA for each customer (fewer where there are fewer
-        products), by customer and rank.
+        products that may be shown), by customer and rank.
     """
     chosen = models.filter("is_chosen")["recommender"].to_list()
     if rows.is_empty() or not chosen:
         return pl.DataFrame(schema=RECOMMENDATIONS_SCHEMA)
     weights = dict(models.drop_nulls("hybrid_weight").select("recommender", "hybrid_weight").rows())
     with threadpool_limits(1):
-        return _recommended(rows, products, chosen[0], weights)
+        return _recommended(rows, products, chosen[0], weights, rules)
 
 
 def _recommended(
-    rows: pl.DataFrame, products: pl.DataFrame, name: str, weights: dict[str, float]
+    rows: pl.DataFrame,
+    products: pl.DataFrame,
+    name: str,
+    weights: dict[str, float],
+    rules: pl.DataFrame | None,
 ) -> pl.DataFrame:
     wanted = {n for n, w in weights.items() if w > 0} if name == HYBRID else {name}
     standing = _standing(rows, products, "today", wanted)
     purchases, popularity = standing.purchases, _popularity(standing.purchases)
     neighbours = standing.recommenders.get(ItemNeighbours.name) or ItemNeighbours(purchases)
+    restrictions = None if rules is None else Restrictions.of(rules, products, purchases.items)
     parts = [pl.DataFrame(schema=RECOMMENDATIONS_SCHEMA)]
     for some in blocks(np.arange(len(purchases.customers))):
         if name == HYBRID:
             scores = _fused(_lists(standing, some), weights, len(purchases.items))
         else:
             scores = standing.recommenders[name].scores(some)
-        lists = top(scores, popularity, LENGTH)
+        if restrictions is None:
+            lists = top(scores, popularity, LENGTH)
+        else:
+            lists = restrictions.lists(scores, popularity, purchases.owned[some], LENGTH)
         row, place = np.nonzero(lists >= 0)
         item = lists[row, place]
         parts.append(

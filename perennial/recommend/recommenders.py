@@ -6,6 +6,7 @@ of a product it says 0. All are deterministic: the same purchases give the same 
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -65,6 +66,32 @@ class Popular(Recommender):
 
     def _scores(self, customers: np.ndarray) -> np.ndarray:
         return np.tile(self.n_customers, (len(customers), 1))
+
+
+class PopularInCategory(Recommender):
+    """What most customers bought of late who like the same category best.
+
+    The best-liked category is that of most of a customer's products, the first by name among
+    equals. A tenth is what is popular with all: a category of few customers says little.
+    """
+
+    name = "popular_in_category"
+    OF_ALL = 0.1
+
+    def _fit(self) -> None:
+        bought = self.purchases.owned @ _categories(self.purchases, self.products)
+        self.favourite = np.asarray(bought.toarray().argmax(axis=1)).ravel()
+        of_late = self.purchases.since(POPULAR_DAYS).owned
+        members = _one_hot(pl.Series(self.favourite))
+        counts = (members.T @ of_late).toarray()
+        shares = counts / np.maximum(_sums(members), 1)[:, None]
+        everybody = _sums(of_late) / max(1, len(self.purchases.customers))
+        # As numbers of the members, which are those of the categories that anybody likes best.
+        self.shares = shares + self.OF_ALL * everybody
+        self.favourite = members.indices
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray:
+        return self.shares[self.favourite[customers]]
 
 
 class BuyAgain(Recommender):
@@ -132,6 +159,38 @@ class UserNeighbours(Recommender):
         return (alike.T @ self.purchases.owned[self.asked]).toarray()
 
 
+class PearsonNeighbours(UserNeighbours):
+    """What those have bought who buy alike: nearest neighbours by Pearson's correlation.
+
+    Of the days on which two customers bought each product, less what they buy on average: products
+    that neither bought are 0. What a neighbour bought counts by how often beyond their average.
+    """
+
+    name = "pearson_neighbours"
+
+    def _fit(self) -> None:
+        self.asked = _learners(self.purchases)
+        table = self.purchases.n_days
+        n_items = max(1, table.shape[1])
+        self.mean = np.asarray(table.sum(axis=1), dtype=float).ravel() / n_items
+        squares = np.asarray(table.multiply(table).sum(axis=1), dtype=float).ravel() / n_items
+        self.spread = np.sqrt(np.maximum(squares - self.mean**2, 0))
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray:
+        table, n_items = self.purchases.n_days, self.purchases.shape[1]
+        # Who shares no product correlates below 0.
+        both = sparse.coo_array(table[self.asked] @ table[customers].T)
+        one, other = self.asked[both.row], customers[both.col]
+        spread = np.where(self.spread > 0, self.spread, np.inf)
+        alike = (both.data / max(1, n_items) - self.mean[one] * self.mean[other]) / (
+            spread[one] * spread[other]
+        )
+        alike = sparse.csc_array((np.maximum(alike, 0), (both.row, both.col)), both.shape)
+        near = _nearest(_without(alike, self.asked, customers), USER_NEIGHBOURS)
+        # The averages of the neighbours are the same for all products.
+        return (near.T @ table[self.asked]).toarray()
+
+
 class Factors(Recommender):
     """Customers and items as points of few dimensions: singular value decomposition.
 
@@ -152,6 +211,39 @@ class Factors(Recommender):
 
     def _scores(self, customers: np.ndarray) -> np.ndarray:
         return (self.table[customers] @ self.items) @ self.items.T
+
+
+class NonNegativeFactors(Recommender):
+    """Customers as mixtures of a few kinds of taste: non-negative matrix factorisation.
+
+    Of the table of who bought what, by coordinate descent (A. Cichocki and A.-H. Phan 2009), as
+    scikit-learn has it. Of many customers a fixed share is learned from.
+    """
+
+    name = "nmf"
+    ROUNDS = 60
+
+    def _fit(self) -> None:
+        from sklearn.decomposition import NMF
+
+        owned = self.purchases.owned
+        learners = owned[_learners(self.purchases)]
+        k = min(FACTORS, min(learners.shape))
+        self.model = None
+        if k and learners.nnz:
+            self.model = NMF(k, init="nndsvda", random_state=0, max_iter=self.ROUNDS, tol=1e-3)
+            with warnings.catch_warnings():
+                # So many rounds are enough for an order of products.
+                warnings.simplefilter("ignore")
+                self.model.fit(sparse.csr_array(learners))
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray:
+        if self.model is None:
+            return np.zeros((len(customers), self.purchases.shape[1]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mixture = self.model.transform(sparse.csr_array(self.purchases.owned[customers]))
+        return mixture @ self.model.components_
 
 
 class AlternatingLeastSquares(Recommender):
@@ -282,10 +374,45 @@ class Content(Recommender):
         return (profile @ self.items.T).toarray()
 
 
+class OtherCategories(Recommender):
+    """What one category says about the others: nothing of those where the customer has bought.
+
+    Of the customers of each of the customer's categories, how many bought a product; the mean of
+    the categories, each weighing by how many products of it the customer has.
+    """
+
+    name = "other_categories"
+
+    def _fit(self) -> None:
+        owned = self.purchases.owned
+        self.kinds = sparse.csr_array(_categories(self.purchases, self.products))
+        self.bought = sparse.csr_array(owned @ self.kinds)
+        member = self.bought.copy()
+        member.data[:] = 1
+        # As if ten customers more had the category and bought nothing.
+        self.shares = (member.T @ owned).toarray() / (_sums(member) + 10)[:, None]
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray:
+        bought = self.bought[customers].toarray()
+        weight = bought / np.maximum(bought.sum(axis=1, keepdims=True), 1)
+        is_other = (bought @ self.kinds.T.toarray()) == 0
+        return (weight @ self.shares) * is_other
+
+
 RECOMMENDERS: tuple[type[Recommender], ...] = (
-    Popular, BuyAgain, ItemNeighbours, UserNeighbours, Factors, AlternatingLeastSquares, Ease,
-    NextInSequence, Content,
+    Popular, PopularInCategory, BuyAgain, ItemNeighbours, UserNeighbours, PearsonNeighbours,
+    Factors, NonNegativeFactors, AlternatingLeastSquares, Ease, NextInSequence, Content,
+    OtherCategories,
 )  # fmt: skip
+
+
+def _categories(purchases: Purchases, products: pl.DataFrame | None) -> sparse.csr_array:
+    """Return 1 for each item's category, shape (items, categories); unknown ones share one."""
+    known = pl.DataFrame({"product_id": purchases.items}, schema={"product_id": pl.String})
+    if products is None or "category" not in products.columns:
+        return sparse.csr_array(np.ones((len(known), 1)))
+    found = known.join(products, on="product_id", how="left", maintain_order="left")["category"]
+    return _one_hot(found.cast(pl.String).fill_null(""))
 
 
 def _sums(table: sparse.sparray) -> np.ndarray:

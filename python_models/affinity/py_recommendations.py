@@ -7,5 +7,8 @@ def model(dbt, session):
     """Return up to ten rows per customer."""
     dbt.config(materialized="table")
     return recommend(
-        dbt.ref("item_purchases").pl(), dbt.ref("products").pl(), dbt.ref("py_recommenders").pl()
+        dbt.ref("item_purchases").pl(),
+        dbt.ref("products").pl(),
+        dbt.ref("py_recommenders").pl(),
+        dbt.ref("recommendation_rules").pl(),
     ).to_arrow()

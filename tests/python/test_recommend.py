@@ -17,6 +17,7 @@ from perennial.recommend import judge, judging, recommend
 from perennial.recommend import recommenders as ways
 from perennial.recommend.lists import interval, measures, top
 from perennial.recommend.purchases import Purchases
+from perennial.recommend.restrictions import Restrictions
 
 
 def purchases_of(rows: list[tuple[str, str, int]]) -> Purchases:
@@ -42,6 +43,40 @@ def random_purchases(seed: int, n_customers: int = 60, n_items: int = 12) -> Pur
 
 def everyone(purchases: Purchases) -> np.ndarray:
     return np.arange(len(purchases.customers))
+
+
+def test_what_may_not_be_shown_is_not():
+    """Items 0 to 5 in the order of their scores; 0, 1, 2 are tea, 3 and 4 mugs, 5 is of none."""
+    products = pl.DataFrame({
+        "product_id": list("abcdef"), "category": ["tea", "tea", "tea", "mug", "mug", None],
+    })  # fmt: skip
+    owned = sparse.csr_array(np.array([[1, 0, 0, 1, 0, 0], [0] * 6]))
+    scores = np.array([[6.0, 5, 4, 3, 2, 1]] * 2)
+
+    def lists(*rules: tuple, n: int = 3) -> list[list[int]]:
+        frame = pl.DataFrame(
+            rules,
+            {"rule": pl.String, "product_id": pl.String, "category": pl.String, "n": pl.Int32},
+            orient="row",
+        )
+        made = Restrictions.of(frame, products, np.array(list("abcdef")))
+        return made.lists(scores, np.arange(6), owned, n).tolist()
+
+    assert lists() == [[0, 1, 2]] * 2
+    assert lists(("out_of_stock", "a", None, None)) == [[1, 2, 3]] * 2
+    assert lists(("out_of_stock", None, "tea", None)) == [[3, 4, 5]] * 2
+    assert lists(("out_of_stock", "d", "tea", None)) == [[0, 1, 2]] * 2
+    assert lists(("not_again", None, "tea", None)) == [[1, 2, 3], [0, 1, 2]]
+    assert lists(("not_again", None, None, None)) == [[1, 2, 4], [0, 1, 2]]
+    assert lists(("at_most", None, "tea", 1)) == [[0, 3, 4]] * 2
+    assert lists(("at_most", None, None, 1)) == [[0, 3, 5]] * 2
+    assert lists(("at_most", None, None, 2), ("at_most", None, "mug", 0)) == [[0, 1, 5]] * 2
+    assert lists(("at_most", None, None, 1), n=5) == [[0, 3, 5, -1, -1]] * 2
+    assert lists(("at_least_categories", None, None, 2)) == [[0, 1, 3]] * 2
+    assert lists(("at_least_categories", None, None, 3)) == [[0, 3, 5]] * 2
+    # No more than there are; the best of what there is fills the rest.
+    assert lists(("at_least_categories", None, None, 9))[0][:1] == [0]
+    assert lists(("out_of_stock", None, None, None)) == [[-1, -1, -1]] * 2
 
 
 # Lists
@@ -160,6 +195,62 @@ def test_factors_are_those_of_the_whole_decomposition(monkeypatch):
     u, s, v = np.linalg.svd(table, full_matrices=False)
     expected = (u[:, :4] * s[:4]) @ v[:4]
     assert ways.Factors(purchases).scores(everyone(purchases)) == pytest.approx(expected)
+
+
+def test_pearson_neighbours_are_those_of_the_correlation():
+    purchases = random_purchases(6)
+    some = np.array([3, 0, 59])
+    table = purchases.n_days.toarray()
+    alike = np.maximum(np.corrcoef(table), 0)
+    np.fill_diagonal(alike, 0)
+    # Who shares no product is no neighbour, even where both correlate.
+    alike *= (table @ table.T) > 0
+    assert ways.PearsonNeighbours(purchases).scores(some) == pytest.approx(alike[some] @ table)
+
+
+def test_non_negative_factors_find_the_kinds_of_taste(monkeypatch):
+    """Two kinds of customers who share nothing: to each the products of their kind alone."""
+    rows = [
+        (f"c{kind}{n}", f"p{kind}{m}", 3)
+        for kind in range(2) for n in range(8) for m in range(4) if (n + m) % 4
+    ]  # fmt: skip
+    purchases = purchases_of(rows)
+    monkeypatch.setattr(ways, "FACTORS", 2)
+    scores = ways.NonNegativeFactors(purchases).scores(everyone(purchases))
+    kinds = np.array([item[1] for item in purchases.items])
+    mine = kinds[None, :] == np.array([customer[1] for customer in purchases.customers])[:, None]
+    assert scores[mine].min() > 0.2
+    assert scores[~mine].max() < 0.01
+    table = purchases.owned.toarray()
+    assert np.abs(scores - table)[mine].mean() < 0.45
+
+
+def test_what_is_popular_in_the_category_that_a_customer_likes_best():
+    """Of the two who like tea best both bought t1, one t2 and one m1: plus a tenth of all three."""
+    products = pl.DataFrame({
+        "product_id": ["m1", "m2", "t1", "t2"], "category": ["mug", "mug", "tea", "tea"],
+    })  # fmt: skip
+    purchases = purchases_of([
+        ("a", "t1", 3), ("a", "t2", 3), ("b", "t1", 3), ("b", "m1", 3),
+        ("b", "t2", 200), ("c", "m1", 3), ("c", "m2", 100),
+    ])  # fmt: skip
+    share = np.array([2, 0, 2, 1]) / 3 / 10
+    assert ways.PopularInCategory(purchases, products).scores(everyone(purchases)) == pytest.approx(
+        np.array([[1 / 2, 0, 1, 1 / 2], [1 / 2, 0, 1, 1 / 2], [1, 0, 0, 0]]) + share
+    )
+
+
+def test_other_categories_say_what_goes_with_ones_own():
+    """Both who bought tea bought m1, as if of twelve; nothing is said of tea to who has tea."""
+    products = pl.DataFrame({
+        "product_id": ["m1", "m2", "t1"], "category": ["mug", "mug", "tea"],
+    })  # fmt: skip
+    purchases = purchases_of([
+        ("a", "t1", 3), ("a", "m1", 3), ("b", "t1", 3), ("b", "m1", 3), ("c", "t1", 3),
+        ("d", "m2", 3),
+    ])  # fmt: skip
+    found = ways.OtherCategories(purchases, products).scores(everyone(purchases))
+    assert found == pytest.approx(np.array([[0, 0, 0], [0, 0, 0], [2 / 13, 0, 0], [0, 0, 2 / 13]]))
 
 
 def test_ease_is_the_ridge_regression_of_each_item_on_the_others():
