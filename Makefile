@@ -142,6 +142,10 @@ bench-value: install ## customer value against what then came, on simulated shop
 bench-models: install .venv-lifetimes/.installed ## the models beside lifetimes and a plain notebook (MORE="--retail DIR")
 	@$(BIN)/python benchmarks/models.py --lifetimes .venv-lifetimes/bin/python $(MORE)
 
+.PHONY: bench-similarity
+bench-similarity: install-dev $(VENV)/.installed-surprise ## similar items, rules and recommenders beside implicit, mlxtend, surprise (MORE="--parts rules")
+	@$(BIN)/python benchmarks/similarity.py $(MORE)
+
 .PHONY: bench-retention
 bench-retention: install ## what retention costs, by model and by definition, on a shop of a million orders (MORE="--folder DIR")
 	@$(BIN)/python benchmarks/retention.py $(MORE)
@@ -181,6 +185,10 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.installed-surprise: benchmarks/requirements-surprise.txt $(VENV)/.installed-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-surprise.txt
 	@touch $@
 
 .venv-spark/.installed: requirements-spark.txt

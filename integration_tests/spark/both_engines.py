@@ -65,7 +65,7 @@ ONLY_WHERE_PYTHON_RUNS = {
     "customer_predictions",
     "customer_lifetime_value", "lifetime_value_models", "lifetime_value_calibration",
     "purchase_seasons", "recommenders", "recommendation_evaluation", "recommendations",
-    "association_rules", "association_rule_items",
+    "association_rules", "association_rule_items", "item_relations",
     "customer_clusters", "clusters", "cluster_models", "customer_profiles", "customer_tags",
     "feature_drift",
 }  # fmt: skip

@@ -168,6 +168,20 @@
 {%- endmacro %}
 
 
+{#- The values of a group as a list, the smallest first. -#}
+{% macro sorted_list(value) %}
+    {{- return(adapter.dispatch('sorted_list', 'perennial')(value)) -}}
+{% endmacro %}
+
+{% macro default__sorted_list(value) -%}
+    list_sort(list({{ value }}))
+{%- endmacro %}
+
+{% macro spark__sorted_list(value) -%}
+    sort_array(collect_list({{ value }}))
+{%- endmacro %}
+
+
 {#- A text as a UTC timestamp, null where it is none; without an offset it is UTC. -#}
 {% macro text_as_timestamp(text) %}
     {{- return(adapter.dispatch('text_as_timestamp', 'perennial')(text)) -}}

@@ -9,8 +9,8 @@ select
         order by counts.item_number
     ) as days_ago
     {%- else -%}
-    list_sort(list(counts.item_number)) as items,
-    cast(null as double[]) as days_ago
+    {{ perennial.sorted_list('counts.item_number') }} as items,
+    null as days_ago
     {%- endif %}
 from {{ ref('item_baskets') }} as baskets
 inner join {{ ref('item_counts') }} as counts

@@ -7,7 +7,6 @@ comparisons are of whole numbers: none is lost because a fraction was rounded.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
 from math import ceil
@@ -67,13 +66,13 @@ def frequent_itemsets(
         if size > max_items:
             break
         if size == 2:
-            baskets = _only(baskets, sets["item_0"].to_numpy(), 2)
+            baskets = baskets.only(sets["item_0"].to_numpy(), 2)
             pairs = count_pairs(baskets, least)
             sets = pl.DataFrame({"item_0": pairs.one, "item_1": pairs.other, "n": pairs.n_both})
             sets = sets.cast({"n": pl.Int64})
         else:
             candidates, least = _candidates(sets, least, CANDIDATES_PER_SET * max_itemsets)
-            baskets = _only(baskets, candidates.to_numpy().ravel(), size)
+            baskets = baskets.only(candidates.to_numpy().ravel(), size)
             counts = pl.Series("n", _count(baskets, candidates.to_numpy()), pl.Int64)
             sets = candidates.with_columns(counts)
         sets, least = _kept(sets, least, max_itemsets)
@@ -200,22 +199,6 @@ def _candidates(sets: pl.DataFrame, least: int, most: int) -> tuple[pl.DataFrame
     return candidates.join(parts, left_on=others, right_on=items, how="semi").select(
         *items, larger
     ), least
-
-
-def _only(baskets: Baskets, items: np.ndarray, size: int) -> Baskets:
-    """Return what baskets hold of some items, and of baskets those with at least so many."""
-    wanted = np.zeros(baskets.n_items, bool)
-    wanted[items] = True
-    lines = wanted[baskets.item]
-    n_of = np.bincount(baskets.basket[lines], minlength=baskets.n_baskets)
-    number = np.cumsum(n_of >= size, dtype=np.int32) - 1
-    lines &= (n_of >= size)[baskets.basket]
-    return replace(
-        baskets,
-        basket=number[baskets.basket[lines]],
-        item=baskets.item[lines],
-        n_baskets=int(number[-1]) + 1 if len(number) else 0,
-    )
 
 
 def _count(baskets: Baskets, sets: np.ndarray) -> np.ndarray:

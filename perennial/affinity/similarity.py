@@ -64,6 +64,25 @@ class Baskets:
         basket = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         return Baskets(basket, items, weights, len(lengths), n_items)
 
+    def only(self, items: np.ndarray, size: int) -> Baskets:
+        """Return what they hold of some items, and of baskets those with at least so many of them.
+
+        Baskets are numbered anew, items are not.
+        """
+        wanted = np.zeros(self.n_items, bool)
+        wanted[items] = True
+        lines = wanted[self.item]
+        is_large = np.bincount(self.basket[lines], minlength=self.n_baskets) >= size
+        lines &= is_large[self.basket]
+        number = np.cumsum(is_large, dtype=np.int32) - 1
+        return Baskets(
+            number[self.basket[lines]],
+            self.item[lines],
+            None if self.weight is None else self.weight[lines],
+            int(is_large.sum()),
+            self.n_items,
+        )
+
 
 @dataclass(frozen=True)
 class Pairs:

@@ -446,6 +446,54 @@ def seasons(months: pl.DataFrame) -> Spec:
     return _finish(alt.layer(bars, average, halo, intervals), 220)
 
 
+def item_map(nodes: pl.DataFrame, links: pl.DataFrame) -> Spec:
+    """Products as points, those that go together side by side and linked.
+
+    Args:
+        nodes: name, label (shown above or below the point, as is_above says), n (orders with it),
+            partners, x, y.
+        links: x, y, x2, y2, n_both, lift, names.
+    """
+    # Room for the names at the edge.
+    scale = {axis: alt.Scale(domain=[-1.1, 1.1], nice=False) for axis in ("x", "y")}
+    x = alt.X("x:Q", axis=None, scale=scale["x"])
+    y = alt.Y("y:Q", axis=None, scale=scale["y"])
+    lines = (
+        alt.Chart(links)
+        .mark_rule(stroke="var(--ink-soft)", opacity=0.7)
+        .encode(
+            x=x,
+            y=y,
+            x2="x2:Q",
+            y2="y2:Q",
+            strokeWidth=alt.StrokeWidth(
+                "n_both:Q", scale=alt.Scale(domainMin=0, range=[0.5, 5]), legend=None
+            ),
+            tooltip=[
+                alt.Tooltip("names:N", title="Products"),
+                alt.Tooltip("n_both:Q", title="Orders with both", format=","),
+                alt.Tooltip("lift:Q", title="Lift", format=".1f"),
+            ],
+        )
+    )
+    base = alt.Chart(nodes).encode(x=x, y=y)
+    points = base.mark_circle(**STYLES["observed"] | {"size": 100}).encode(
+        size=alt.Size("n:Q", scale=alt.Scale(domainMin=0, range=[20, 320]), legend=None),
+        tooltip=[
+            alt.Tooltip("name:N", title="Product"),
+            alt.Tooltip("n:Q", title="Orders with it", format=","),
+            alt.Tooltip("partners:N", title="Goes with"),
+        ],
+    )
+    names = [
+        base.transform_filter(f"datum.is_above == {is_above}")
+        .mark_text(**STYLES["small"], dy=dy)
+        .encode(text="label:N")
+        for is_above, dy in (("true", -14), ("false", 15))
+    ]
+    return _finish(alt.layer(lines, points, *names), 420)
+
+
 def recommenders(ways: pl.DataFrame) -> Spec:
     """One bar per way to recommend, with its interval; the one in use is solid."""
     base = alt.Chart(ways).encode(

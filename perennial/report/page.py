@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import math
+import textwrap
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import polars as pl
 import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -944,7 +946,86 @@ def pairs(marts: Marts) -> Context:
     by_customer = _section(_pairs_of, marts, "customer")
     if "nothing" in by_order and "nothing" in by_customer:
         return by_order
-    return {"by_order": by_order, "by_customer": by_customer}
+    map_of_links = _section(_item_map, marts)
+    return {
+        "by_order": by_order,
+        "by_customer": by_customer,
+        "map": map_of_links,
+        "charts": map_of_links.pop("charts", {}),
+    }
+
+
+def _item_map(marts: Marts) -> Context:
+    """Products that go together as a drawing: what pulls at each other comes to stand together."""
+    links = queries.item_map(marts)
+    graph = nx.Graph()
+    for row in links.iter_rows(named=True):
+        for end in ("a", "b"):
+            graph.add_node(row[f"product_{end}"], name=row[f"name_{end}"], n=row[f"n_{end}"])
+        graph.add_edge(row["product_a"], row["product_b"], weight=1.0)
+    places = _places_of(graph)
+    nodes = pl.DataFrame([
+        {
+            "name": node["name"],
+            "label": textwrap.shorten(node["name"], 24, placeholder="…"),
+            "n": node["n"],
+            "partners": ", ".join(sorted(graph.nodes[other]["name"] for other in graph[key])),
+            # Away from most of its links.
+            "is_above": places[key][1]
+            >= sum(places[other][1] for other in graph[key]) / len(graph[key]),
+            "x": places[key][0],
+            "y": places[key][1],
+        }
+        for key, node in graph.nodes(data=True)
+    ])  # fmt: skip
+    lines = pl.DataFrame([
+        {
+            "names": f"{row['name_a']}, {row['name_b']}",
+            "n_both": row["n_both"],
+            "lift": row["lift"],
+            **dict(zip(("x", "y"), places[row["product_a"]], strict=True)),
+            **dict(zip(("x2", "y2"), places[row["product_b"]], strict=True)),
+        }
+        for row in links.iter_rows(named=True)
+    ])  # fmt: skip
+    return {
+        "n_links": links.height,
+        "n_products": nodes.height,
+        "summary": f"Map of {nodes.height} products and {links.height} links between those that go "
+        "together; the surest: " + "; ".join(lines["names"].head(5)) + ".",
+        "charts": {"chart-map": charts.item_map(nodes, lines)},
+    }
+
+
+def _places_of(graph: nx.Graph) -> dict[str, tuple[float, float]]:
+    """Return where each product is drawn, from -1 to 1: groups in a grid, larger ones wider.
+
+    Within a group linked products pull at each other (Fruchterman and Reingold 1991).
+    """
+    groups = sorted(nx.connected_components(graph), key=lambda keys: (-len(keys), min(keys)))
+    # A square for each group, as wide as the root of what it holds; row by row.
+    widths = [max(2.0, 1.4 * len(keys) ** 0.5) for keys in groups]
+    most = max(max(widths), sum(width**2 for width in widths) ** 0.5 * 1.5)
+    places, left, top, height, right = {}, 0.0, 0.0, 0.0, 0.0
+    for keys, width in zip(groups, widths, strict=True):
+        if left + width > most:
+            left, top, height = 0.0, top + height, 0.0
+        part = graph.subgraph(sorted(keys))
+        found = (
+            # Two side by side, so that their names do not meet.
+            dict(zip(sorted(keys), ((0, -0.5), (0, 0.5)), strict=True))
+            if len(keys) == 2
+            else nx.spring_layout(part, seed=1, iterations=300)
+        )
+        for key, (x, y) in found.items():
+            places[key] = (left + width * (0.5 + 0.4 * x), top + width * (0.5 + 0.4 * y))
+        left, height = left + width, max(height, width)
+        right = max(right, left)
+    down = top + height
+    return {
+        key: (round(2 * x / right - 1, 4), round(1 - 2 * y / down, 4))
+        for key, (x, y) in places.items()
+    }
 
 
 def _pairs_of(marts: Marts, basis: str) -> Context:

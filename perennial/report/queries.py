@@ -99,6 +99,8 @@ FUNNEL_MONTHS_SHOWN = 12
 RECOMMENDED_PLACES_SHOWN = 4
 RECOMMENDED_CUSTOMERS_SHOWN = 3
 VALUE_COHORTS_SHOWN = 12
+# On the map of what goes with what.
+LINKS_SHOWN = 40
 PAIRS_SHOWN = 10
 REASONS_SHOWN = 5
 FEEDS_SHOWN = 4
@@ -812,6 +814,45 @@ def item_pairs(marts: Marts, basis: str) -> pl.DataFrame:
         ),
         basis=basis,
         pairs=PAIRS_SHOWN,
+    )
+
+
+def item_map(marts: Marts) -> pl.DataFrame:
+    """Return the surest links between products in orders, each once."""
+    return marts.read(
+        """
+        with pairs as (
+            select
+                least(product_id, similar_product_id) as product_a,
+                greatest(product_id, similar_product_id) as product_b,
+                any_value(n_both) as n_both,
+                any_value(if(product_id < similar_product_id, n_product, n_similar)) as n_a,
+                any_value(if(product_id < similar_product_id, n_similar, n_product)) as n_b,
+                max(round(lift, 6)) as lift,
+                max(round(log_likelihood_ratio, 6)) as log_likelihood_ratio
+            from marts.item_similarity
+            where basis = 'order' and product_id <> similar_product_id
+            group by all
+        )
+
+        select
+            coalesce(nullif(trim(a.name), ''), product_a) as name_a,
+            coalesce(nullif(trim(b.name), ''), product_b) as name_b,
+            pairs.*
+        from pairs
+        left join marts.products as a
+            on product_a = a.product_id
+        left join marts.products as b
+            on product_b = b.product_id
+        -- Chance alone would give such a ratio once in a thousand pairs.
+        where lift > 1 and log_likelihood_ratio > 10.83
+        order by log_likelihood_ratio desc, product_a, product_b
+        limit $links
+        """,
+        "item_similarity",
+        "products",
+        empty="no two products go together more often than chance.",
+        links=LINKS_SHOWN,
     )
 
 

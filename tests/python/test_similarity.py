@@ -20,6 +20,7 @@ from scipy import sparse
 from sklearn.metrics.pairwise import cosine_similarity
 
 from perennial.affinity import similarity
+from perennial.affinity.relations import item_relations
 from perennial.affinity.similarity import Baskets, count_pairs, most_similar, similar_items
 
 BASKETS = st.lists(st.sets(st.integers(0, 11), max_size=8), max_size=25)
@@ -248,3 +249,50 @@ def test_planted_complements_come_out_on_top(small_shop, small_build):
             assert first == partner
             assert min(lift, lift_by_month) > 3
             assert p < 1e-9
+
+
+# What is viewed together and bought apart
+
+
+def test_pairs_in_visits_and_orders_are_those_counted_one_by_one():
+    visits, orders = random_baskets(5, 400, 30), random_baskets(6, 500, 35)
+    # Numbers of both kinds of baskets are their own; some products were only viewed or bought.
+    names = (
+        [f"p{(7 * n) % 30:02}" for n in range(30)],
+        [f"p{(3 * n + 5) % 35:02}" for n in range(35)],
+    )
+    sides = []
+    for lists, ids, name in ((visits, names[0], "n_viewed"), (orders, names[1], "n_item")):
+        counts = pl.DataFrame(
+            {
+                "product_id": ids,
+                "item_number": range(len(ids)),
+                name: np.bincount(np.concatenate(lists), minlength=len(ids)),
+            }
+        )
+        sides += [counts, pa.table({"items": pa.array(lists, pa.list_(pa.int32()))})]
+    found = item_relations(*sides, top_k=5, min_count=3)
+    wanted = set()
+    for lists, ids in ((visits, names[0]), (orders, names[1])):
+        tie = np.argsort(np.argsort(ids))
+        n_item = np.bincount(np.concatenate(lists), minlength=len(ids))
+        one, other, *_ = most_similar(baskets_of(lists, len(ids)), n_item, tie, 5, 3)
+        wanted |= {tuple(sorted((ids[a], ids[b]))) for a, b in zip(one, other, strict=True)}
+    rows = {row[:2]: row[2:] for row in found.iter_rows()}
+    assert set(rows) == wanted
+    assert len(rows) == found.height
+    for (one, other), counts in rows.items():
+        for lists, ids, n_both in zip((visits, orders), names, counts, strict=True):
+            held = [{ids[item] for item in items} for items in lists]
+            assert sum({one, other} <= some for some in held) == n_both
+
+
+def test_complements_of_the_demo_are_the_planted_ones(small_shop, small_build):
+    planted = pl.read_csv(small_shop / "truth/pairs.csv").select("product_id", "with_product_id")
+    planted = {tuple(sorted(pair)) for pair in planted.iter_rows()}
+    found = small_build.query(
+        "select product_id, other_product_id from marts.item_relations "
+        "where relation = 'complement'"
+    )
+    assert planted <= set(found)
+    assert len(found) <= 3 * len(planted)

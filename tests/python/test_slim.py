@@ -184,6 +184,7 @@ def test_a_changed_macro_builds_its_models_and_a_failing_test_is_found(branch):
     assert slim.returncode != 0
     assert slim.built == {
         "cohort_retention", "churn_model_evaluation", "churn_model_deciles",
+        "newcomer_evaluation",
         "next_category_evaluation",
     }  # fmt: skip
     assert re.search(r"FAIL \d+ cells_are_possible", slim.output), slim.output[-4000:]
