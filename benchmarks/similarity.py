@@ -133,18 +133,18 @@ def by_sql(file: str) -> pl.DataFrame:
         )
         return connection.sql(
             f"""
-            with both as (
+            with directed as (
                 select a as one, b as other, n_both from pairs where n_both >= {MIN_COUNT}
                 union all
                 select b, a, n_both from pairs where n_both >= {MIN_COUNT}
             )
-            select items.item, others.item as other, n_both as n,
+            select items.item, others.item as other, n_both,
                 n_both / sqrt(items.n * cast(others.n as double)) as cosine
-            from both
-            inner join items on both.one = items.number
-            inner join items as others on both.other = others.number
+            from directed
+            inner join items on directed.one = items.number
+            inner join items as others on directed.other = others.number
             qualify row_number() over (
-                partition by items.item order by round(cosine, 12) desc, n desc, others.item
+                partition by items.item order by round(cosine, 12) desc, n_both desc, others.item
             ) <= {TOP_K}
             """
         ).pl()
@@ -212,7 +212,7 @@ def _recommended(name: str, file: str) -> pl.DataFrame:
     ids = [lines[c].unique().sort().to_numpy().astype(str) for c in ("customer_id", "product_id")]
     purchases = Purchases.of(lines, *ids)
     model = getattr(recommenders, name)(purchases)
-    lists = top(model.scores(np.arange(500)), np.zeros(len(ids[1])), 10)
+    lists = top(model.scores(np.arange(min(500, len(ids[0])))), np.zeros(len(ids[1])), 10)
     return pl.DataFrame({"lists": lists.tolist()})
 
 
@@ -268,6 +268,60 @@ def svd_by_surprise(file: str) -> pl.DataFrame:
     return _surprised(SVD(n_factors=32, random_state=1), file)
 
 
+def daily(file: str, share: float) -> dict:
+    """Count all pairs in SQL, then those that a share of new lines adds, as `item_pairs` does."""
+    import duckdb
+
+    count = """
+        select one.item as a, other.item as b, count(*) as n_both
+        from {} as one inner join {} as other
+            on one.basket = other.basket and one.item < other.item
+        group by all
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        connection = duckdb.connect(f"{folder}/w.duckdb")
+        connection.execute("set threads = 2; set memory_limit = '6GB'")
+        # A line is new by its hash: most lie in baskets that have old ones.
+        for name, sign in (("old", ">="), ("new", "<")):
+            connection.execute(
+                f"create table {name}_lines as select * from '{file}' "
+                f"where hash(basket, item) % 1000000 {sign} {share * 1e6}"
+            )
+        connection.execute(f"create table pairs as {count.format('old_lines', 'old_lines')}")
+        start = time.perf_counter()
+        connection.execute(
+            """
+            create temp table items as
+            select *, true as is_new from new_lines
+            union all
+            select *, false from old_lines where basket in (select basket from new_lines);
+            create temp table added as
+            select one.item as a, other.item as b, count(*) as n_more
+            from items as one inner join items as other
+                on one.basket = other.basket and one.item < other.item
+                    and (one.is_new or other.is_new)
+            group by all;
+            create temp table changed as
+            select added.a, added.b, coalesce(pairs.n_both, 0) + added.n_more as n_both
+            from added left join pairs on added.a = pairs.a and added.b = pairs.b;
+            delete from pairs where (a, b) in (select (a, b) from added);
+            insert into pairs select a, b, n_both from changed;
+            """
+        )
+        by_difference = time.perf_counter() - start
+        start = time.perf_counter()
+        connection.execute(f"create table anew as {count.format(repr(file), repr(file))}")
+        anew = time.perf_counter() - start
+        n_other = connection.execute(
+            "select count(*) from ((from pairs except all from anew) "
+            "union all (from anew except all from pairs))"
+        ).fetchall()[0][0]
+        n_pairs = connection.execute("select count(*) from pairs").fetchall()[0][0]
+    if n_other:
+        raise SystemExit(f"{n_other} pairs are not as counted anew")
+    return {"difference": by_difference, "anew": anew, "pairs": n_pairs}
+
+
 # What is compared, on how many baskets and items; the first way is ours.
 PARTS = {
     "similarity": ((3_400_000, 50_000), ["by_perennial", "by_sparse_dot_topn", "by_implicit"]),
@@ -291,9 +345,23 @@ def timed(way: str, file: Path) -> dict:
     return {"way": way, "seconds": seconds} | json.loads(done.stdout.splitlines()[-1])
 
 
+def _daily(file: Path, scale: float) -> None:
+    lines = simulate(max(100, int(3_400_000 * scale)), 50_000)
+    lines.write_parquet(file)
+    print(f"\ndaily: {lines.height:,} lines")
+    for share in (0.01, 0.001):
+        found = daily(str(file), share)
+        print(
+            f"  {share:.1%} new lines: {found['difference']:.2f} s, anew {found['anew']:.2f} s, "
+            f"ratio {found['difference'] / found['anew']:.3f}, {found['pairs']:,} pairs, equal",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--parts", nargs="+", default=[*PARTS], choices=[*PARTS])
+    names = [*PARTS, "daily"]
+    parser.add_argument("--parts", nargs="+", default=names, choices=names)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the baskets")
     parser.add_argument("--way", help=argparse.SUPPRESS)
@@ -308,6 +376,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         for part in options.parts:
+            if part == "daily":
+                _daily(Path(folder) / "lines.parquet", options.scale)
+                continue
             (n_baskets, n_items), ways = PARTS[part]
             n_baskets = max(100, int(n_baskets * options.scale))
             file = Path(folder) / "lines.parquet"

@@ -25,14 +25,14 @@ SHARED = {
 # What the macros in macros/portable say on each engine.
 DISPATCHED = {
     "duckdb": {
-        "array_agg", "array_sort", "epoch_us", "generate_series", "explode", "hash", "isfinite", "json_valid",
-        "json_extract_scalar", "to_json", "to_months", "regexp_like",
+        "array_agg", "array_sort", "epoch_us", "generate_series", "explode", "hash", "isfinite",
+        "json_valid", "json_extract_scalar", "to_json", "to_months", "regexp_like",
     },
     "spark": {
-        "add_months", "array", "array_agg", "concat", "explode", "from_utc_timestamp", "generate_series",
-        "get_json_object", "json_extract", "json_extract_scalar", "json_format", "regexp_like",
-        "sort_array", "struct", "to_utc_timestamp", "try_parse_json", "ts_or_ds_to_date", "unix_micros",
-        "var_map", "xxhash64",
+        "add_months", "array", "array_agg", "concat", "explode", "from_utc_timestamp",
+        "generate_series", "get_json_object", "json_extract", "json_extract_scalar", "json_format",
+        "regexp_like", "sort_array", "struct", "to_utc_timestamp", "try_parse_json",
+        "ts_or_ds_to_date", "unix_micros", "var_map", "xxhash64",
     },
 }  # fmt: skip
 # Rows may be ordered by these without `nulls last`: keys, and what holds no null by its making.

@@ -9,16 +9,18 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import duckdb
+import networkx
 import pytest
 
 from perennial import __version__
 from perennial.cli import main
 from perennial.errors import UserError
 from perennial.report import formatting, write_report
+from perennial.report import page as page_module
 from perennial.report.page import heat_steps
 
 SECTIONS = [
@@ -47,6 +49,7 @@ CHARTS = [
     "chart-value",
     "chart-season",
     "chart-funnel",
+    "chart-map",
     "chart-recommenders",
     "chart-quality",
     "chart-feed-order-items",
@@ -658,6 +661,37 @@ def test_each_pair_stands_once_with_both_confidences(page):
     # A pair that meets less often than chance is none.
     assert "0.3×" not in pairs
     assert "15.0× lift" in pairs
+
+
+def test_the_map_joins_what_goes_together(page):
+    layers = specs_of(page)["chart-map"]["layer"]
+    links, nodes = (layers[n]["data"]["values"] for n in (0, 1))
+    # A pair that meets less often than chance is no link.
+    assert sorted((link["n_both"], link["lift"]) for link in links) == [(5, 10), (30, 12.5)]
+    assert [(node["n"], node["partners"]) for node in nodes if node["name"] == "B"] == [(40, NASTY)]
+    assert sorted(node["n"] for node in nodes) == [10, 40, 50, 60]
+    places = {(node["x"], node["y"]) for node in nodes}
+    assert len(places) == 4
+    assert all(-1 <= value <= 1 for place in places for value in place)
+    assert {(link[x], link[y]) for link in links for x, y in ("xy", ("x2", "y2"))} == places
+
+
+def test_groups_of_the_map_lie_apart():
+    graph = networkx.Graph()
+    networkx.add_cycle(graph, "abcde")
+    graph.add_edge("x", "y")
+    networkx.add_star(graph, "pqrs")
+    places = page_module._places_of(graph)
+    assert set(places) == set("abcdexypqrs")
+    assert page_module._places_of(graph) == places
+
+    def box(keys):
+        x, y = zip(*(places[key] for key in keys), strict=True)
+        return min(x), max(x), min(y), max(y)
+
+    for one, other in combinations(("abcde", "xy", "pqrs"), 2):
+        a, b = box(one), box(other)
+        assert a[1] < b[0] or b[1] < a[0] or a[3] < b[2] or b[3] < a[2]
 
 
 def test_recommendations_say_how_good_they_are_and_why(page, folder):
