@@ -143,8 +143,9 @@ bench-models: install .venv-lifetimes/.installed ## the models beside lifetimes 
 	@$(BIN)/python benchmarks/models.py --lifetimes .venv-lifetimes/bin/python $(MORE)
 
 .PHONY: bench-similarity
-bench-similarity: install-dev $(VENV)/.installed-surprise ## similar items, rules and recommenders beside implicit, mlxtend, surprise (MORE="--parts rules")
-	@$(BIN)/python benchmarks/similarity.py $(MORE)
+bench-similarity: .venv-peers/.installed ## similar items, rules and recommenders beside implicit, mlxtend, surprise (MORE="--parts rules")
+	@.venv-peers/bin/python -m pytest -q -k mlxtend tests/python/test_rules.py
+	@.venv-peers/bin/python benchmarks/similarity.py $(MORE)
 
 .PHONY: bench-retention
 bench-retention: install ## what retention costs, by model and by definition, on a shop of a million orders (MORE="--folder DIR")
@@ -187,8 +188,11 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-$(VENV)/.installed-surprise: benchmarks/requirements-surprise.txt $(VENV)/.installed-dev
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-surprise.txt
+.venv-peers/.installed: benchmarks/requirements-peers.txt requirements-dev.txt requirements.txt
+	@echo "Installing Perennial and what it is held against into .venv-peers …"
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r benchmarks/requirements-peers.txt
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 .venv-spark/.installed: requirements-spark.txt

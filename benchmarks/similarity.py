@@ -39,8 +39,8 @@ def simulate(n_baskets: int, n_items: int, seed: int = 7) -> pl.DataFrame:
         item[is_of_theme] // n_themes * n_themes + theme[basket[is_of_theme]], n_items - 1
     )
     item = rng.permutation(n_items)[item].astype(np.int32)
-    lines = pl.DataFrame({"basket": basket, "item": item}).unique()
-    return lines.sample(fraction=1, shuffle=True, seed=1)
+    # One basket after the other, as orders come in.
+    return pl.DataFrame({"basket": basket, "item": item}).unique(maintain_order=True)
 
 
 def read(file: str) -> tuple[np.ndarray, np.ndarray]:
@@ -345,10 +345,16 @@ def timed(way: str, file: Path) -> dict:
     return {"way": way, "seconds": seconds} | json.loads(done.stdout.splitlines()[-1])
 
 
+def _simulated(n_baskets: int, n_items: int, file: Path) -> int:
+    """Write lines, in a process of its own so that its memory is not ours; return how many."""
+    command = [sys.executable, __file__, "--simulate", str(n_baskets), str(n_items)]
+    subprocess.run([*command, "--lines", str(file)], check=True)
+    return pl.scan_parquet(file).select(pl.len()).collect().item()
+
+
 def _daily(file: Path, scale: float) -> None:
-    lines = simulate(max(100, int(3_400_000 * scale)), 50_000)
-    lines.write_parquet(file)
-    print(f"\ndaily: {lines.height:,} lines")
+    n_lines = _simulated(max(100, int(3_400_000 * scale)), 50_000, file)
+    print(f"\ndaily: {n_lines:,} lines")
     for share in (0.01, 0.001):
         found = daily(str(file), share)
         print(
@@ -364,9 +370,13 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=names, choices=names)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the baskets")
+    parser.add_argument("--simulate", nargs=2, type=int, help=argparse.SUPPRESS)
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--lines", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.simulate:
+        simulate(*options.simulate).write_parquet(options.lines)
+        return
     if options.way:
         with tempfile.TemporaryDirectory() as folder:
             found = globals()[options.way](options.lines)
@@ -382,9 +392,8 @@ def main() -> None:
             (n_baskets, n_items), ways = PARTS[part]
             n_baskets = max(100, int(n_baskets * options.scale))
             file = Path(folder) / "lines.parquet"
-            lines = simulate(n_baskets, n_items)
-            lines.write_parquet(file)
-            print(f"\n{part}: {n_baskets:,} baskets, {lines.height:,} lines, {n_items:,} items")
+            n_lines = _simulated(n_baskets, n_items, file)
+            print(f"\n{part}: {n_baskets:,} baskets, {n_lines:,} lines, {n_items:,} items")
             rounds = [[timed(way, file) for way in ways] for _ in range(options.rounds)]
             for place, way in enumerate(ways):
                 runs = [found[place] for found in rounds]

@@ -30,8 +30,9 @@ RETENTION = (
     "retention_definitions+ retention_brackets+ retention_vendors+ funnel_steps+ calendar+ "
     "customer_segments+ revenue_months+ goods_costs+ ad_costs+ category_rhythms+"
 )
-# And recommendations, which are made anew each time.
-FEW_MODELS = f"{ONLY_MODELS} {RETENTION} item_purchases+"
+# And recommendations and rules, which are made anew each time.
+AFFINITY = "item_purchases+ first_purchases+ viewed_items+ py_association_rules+"
+FEW_MODELS = f"{ONLY_MODELS} {RETENTION} {AFFINITY}"
 ORDERS = "order_id,customer_id,ordered_at,status\n"
 ITEMS = "order_id,line_number,product_id,quantity,unit_price\n"
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 # Also what dbt, dbt-duckdb and the Python models load when they first need it.
 LOADED = [
+    "perennial.affinity.relations",
+    "perennial.affinity.rules",
     "dbt.cli.main",
     "dbt.adapters.duckdb.environments.local",
     "dbt.compilation",
