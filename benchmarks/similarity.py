@@ -21,6 +21,7 @@ import polars as pl
 
 TOP_K = 50
 MIN_COUNT = 3
+SUPPORT, CONFIDENCE = 0.0005, 0.05
 
 
 def simulate(n_baskets: int, n_items: int, seed: int = 7) -> pl.DataFrame:
@@ -168,7 +169,7 @@ def rules_by_perennial(file: str) -> pl.DataFrame:
         lines.join(counts, on="item").group_by("basket").agg(items="item_number").select("items")
     )
     found = lists.to_arrow().cast(pa.schema([("items", pa.list_(pa.int32()))]))
-    return association_rules(counts, found, 0.002, 0.2, 4, 10**6)
+    return association_rules(counts, found, SUPPORT, CONFIDENCE, 4, 10**6)
 
 
 def rules_by_mlxtend(file: str) -> pl.DataFrame:
@@ -180,8 +181,8 @@ def rules_by_mlxtend(file: str) -> pl.DataFrame:
     frame = pd.DataFrame.sparse.from_spmatrix(
         lines.astype(bool), columns=map(str, range(lines.shape[1]))
     )
-    sets = fpgrowth(frame, 0.002, use_colnames=True, max_len=4)
-    found = association_rules(sets, metric="confidence", min_threshold=0.2)
+    sets = fpgrowth(frame, SUPPORT, use_colnames=True, max_len=4)
+    found = association_rules(sets, metric="confidence", min_threshold=CONFIDENCE)
     return pl.DataFrame(
         {side: [sorted(items) for items in found[side]] for side in ("antecedents", "consequents")}
     )
@@ -193,7 +194,7 @@ def rules_by_efficient_apriori(file: str) -> pl.DataFrame:
     baskets = pl.read_parquet(file).group_by("basket").agg("item")["item"].to_list()
     _, rules = apriori(
         [tuple(map(str, basket)) for basket in baskets],
-        min_support=0.002, min_confidence=0.2, max_length=4,
+        min_support=SUPPORT, min_confidence=CONFIDENCE, max_length=4,
     )  # fmt: skip
     return pl.DataFrame({"lhs": [list(rule.lhs) for rule in rules]})
 

@@ -1,3 +1,4 @@
+{%- set in_sql = perennial.similarity_way() == 'sql' %}
 {%- call perennial.touched() %}
     -- What came into the baskets, and what left them, since the pairs were last counted.
     with moved as (
@@ -7,11 +8,7 @@
             {{ perennial.json_item('value', 2) }} as product_id,
             n
         from ({{ perennial.net_changes('item_baskets', 'item') }}) as changes
-        where
-            n <> 0
-            {%- if perennial.similarity_way() != 'sql' %}
-            and false
-            {%- endif %}
+        where n <> 0 {{ 'and false' if not in_sql }}
     ),
 
     present as (
@@ -85,7 +82,7 @@ baskets as (
             and baskets.product_id = items.product_id
     where
         baskets.is_counted
-        {%- if perennial.similarity_way() != 'sql' %}
+        {%- if not in_sql %}
         -- They are counted in Python, by py_similar_items.
         and false
         {%- endif %}

@@ -14,7 +14,9 @@ counted as (
 select
     counted.product_id,
     cast(
-        row_number() over (order by counted.n_viewed desc, counted.product_id asc) - 1 as integer
+        row_number() over (
+            order by counted.n_viewed desc, counted.product_id asc
+        ) - 1 as integer
     ) as item_number,
     counted.n_viewed,
     visits.n_visits

@@ -1,3 +1,4 @@
+{%- set max_items = perennial.setting('similarity').max_items %}
 -- Who looks at more products than an order may have counted is a crawler, or looks for nothing.
 with viewed as (
     select distinct
@@ -14,4 +15,4 @@ select
     session_id,
     product_id
 from viewed
-qualify count(*) over (partition by session_id) <= {{ perennial.setting('similarity').max_items }}
+qualify count(*) over (partition by session_id) <= {{ max_items }}

@@ -25,7 +25,9 @@ select
     cast(n_least as bigint) as n_least,
     cast(n_both as double) / n_orders as support,
     cast(confidence as double) as confidence,
-    cast(n_both as double) * n_orders / (cast(n_antecedent as double) * n_consequent) as lift,
+    cast(n_both as double)
+    * n_orders
+    / (cast(n_antecedent as double) * n_consequent) as lift,
     cast(n_both as double) / n_orders
     - cast(n_antecedent as double) / n_orders * share_with_consequent as leverage,
     -- Nobody leaves out the consequent: that is beyond every number.

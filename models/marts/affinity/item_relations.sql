@@ -40,7 +40,8 @@ measured as (
         n_viewed_both / nullif(n_viewed_expected, 0) as viewed_lift,
         n_bought_both / nullif(n_bought_expected, 0) as bought_lift,
         -- Orders with both if they were bought together as they are viewed together.
-        n_viewed_both / nullif(n_viewed_expected, 0) * n_bought_expected as n_bought_as_viewed,
+        n_viewed_both / nullif(n_viewed_expected, 0) * n_bought_expected
+            as n_bought_as_viewed,
         {{ perennial.log_likelihood_ratio(
             'n_viewed_both', 'n_viewed', 'n_other_viewed', 'n_visits'
         ) | indent(8) }}

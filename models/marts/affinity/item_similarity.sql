@@ -111,10 +111,10 @@ measured as (
         cast(counted.n_both as double) / counted.n_baskets as support,
         cast(counted.n_product as double) / counted.n_baskets as support_product,
         cast(counted.n_similar as double) / counted.n_baskets as support_similar,
-        -- Baskets of each kind of a two-by-two table, as numbers that do not overflow.
-        cast(counted.n_product as double) * counted.n_similar as n_product_times_similar,
+        -- Products of the margins of the two-by-two table; whole numbers could overflow.
+        cast(counted.n_product as double) * counted.n_similar as margins,
         cast(counted.n_baskets - counted.n_product as double)
-        * (counted.n_baskets - counted.n_similar) as n_neither_times,
+        * (counted.n_baskets - counted.n_similar) as other_margins,
         {{ perennial.log_likelihood_ratio(
             'counted.n_both', 'counted.n_product', 'counted.n_similar', 'counted.n_baskets'
         ) | indent(8) }}
@@ -139,17 +139,18 @@ select
     cast(support as double) as support,
     cast(n_both / cast(n_product as double) as double) as confidence,
     cast(n_both / cast(n_similar as double) as double) as confidence_back,
-    cast(n_both * cast(n_baskets as double) / n_product_times_similar as double) as lift,
+    cast(n_both * cast(n_baskets as double) / margins as double) as lift,
     cast(support - support_product * support_similar as double) as leverage,
     cast(
-        (1 - support_similar) / nullif(1 - n_both / cast(n_product as double), 0) as double
+        (1 - support_similar)
+        / nullif(1 - n_both / cast(n_product as double), 0) as double
     ) as conviction,
-    cast(n_both / sqrt(n_product_times_similar) as double) as cosine,
+    cast(n_both / sqrt(margins) as double) as cosine,
     cast(decayed_cosine as double) as decayed_cosine,
     cast(n_both / cast(n_product + n_similar - n_both as double) as double) as jaccard,
     cast(
-        (cast(n_baskets as double) * n_both - n_product_times_similar)
-        / nullif(sqrt(n_product_times_similar * n_neither_times), 0) as double
+        (cast(n_baskets as double) * n_both - margins)
+        / nullif(sqrt(margins * other_margins), 0) as double
     ) as pearson,
     cast(log_likelihood_ratio as double) as log_likelihood_ratio,
     cast(2 * {{ perennial.normal_tail('sqrt(log_likelihood_ratio)') }} as double)

@@ -42,7 +42,9 @@ tried as (
         from lists
         where segment_type = '{{ segment_type }}'
     ) as segments
-        on segments.segment = {{ "'all'" if segment_type == 'all' else 'came.' ~ segment_type }}
+        on
+            segments.segment
+            = {{ "'all'" if segment_type == 'all' else 'came.' ~ segment_type }}
     left join lists as own
         on
             own.segment_type = '{{ segment_type }}'
