@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from perennial.affinity.similarity import Baskets, count_pairs, most_similar
+from perennial.affinity.similarity import Baskets, most_similar, pairs_in_parts
 
 SCHEMA = {
     "product_id": pl.String,
@@ -71,14 +71,16 @@ def _keys(places: np.ndarray, one: np.ndarray, other: np.ndarray, n: int) -> np.
 
 def _given(baskets: Baskets, places: np.ndarray, wanted: np.ndarray, n: int) -> np.ndarray:
     """Return in how many baskets each of the wanted pairs lies, 0 for those in none."""
-    # Only what can be among them is counted.
+    found = np.zeros(len(wanted), np.int64)
+    if not len(wanted):
+        return found
+    # Only what can be among them is counted, and what is not is let go at once.
     involved = np.zeros(n, bool)
     involved[np.concatenate(np.divmod(wanted, n))] = True
-    pairs = count_pairs(baskets.only(np.flatnonzero(involved[places]), 2))
-    keys = _keys(places, pairs.one, pairs.other, n)
-    found = np.zeros(len(wanted), np.int64)
-    at = np.searchsorted(wanted, keys)
-    is_wanted = at < len(wanted)
-    is_wanted[is_wanted] = wanted[at[is_wanted]] == keys[is_wanted]
-    found[at[is_wanted]] = pairs.n_both[is_wanted]
+    some = baskets.only(np.flatnonzero(involved[places]), 2)
+    for one, other, n_both, _ in pairs_in_parts(some):
+        keys = _keys(places, one, other, n)
+        at = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
+        is_wanted = wanted[at] == keys
+        found[at[is_wanted]] = n_both[is_wanted]
     return found

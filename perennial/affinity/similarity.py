@@ -111,15 +111,21 @@ def count_pairs(baskets: Baskets, min_count: int = 1) -> Pairs:
     Returns:
         The pairs, by the numbers of their items.
     """
-    parts = list(_counted(baskets, min_count))
+    parts = list(pairs_in_parts(baskets, min_count))
     return Pairs(
         *(_joined([part[place] for part in parts], np.int32) for place in range(3)),
         None if baskets.weight is None else _joined([part[3] for part in parts], float),
     )
 
 
-def _counted(baskets: Baskets, min_count: int) -> Iterator[tuple[np.ndarray, ...]]:
-    """Give the pairs of some items after the other."""
+def pairs_in_parts(baskets: Baskets, min_count: int = 1) -> Iterator[tuple[np.ndarray, ...]]:
+    """Give the pairs of some items after the other, so that not all need be kept.
+
+    Args and order are those of count_pairs.
+
+    Yields:
+        The arrays of Pairs, of one part.
+    """
     n_items, n_lines = baskets.n_items, len(baskets.item)
     lines = np.arange(n_lines, dtype=_whole(n_lines))
     # By item, and from there by basket: so the items of a basket stand in order, and each line of
