@@ -221,6 +221,8 @@ class Warehouse:
         self.execute("create schema reference")
         for name, (columns, rows) in recording.seeds.items():
             self.execute(f"create table reference.{name} ({columns})")
+            if not rows:
+                continue
             places = ", ".join("?" for _ in rows[0])
             self.connection.executemany(f"insert into reference.{name} values ({places})", rows)
         self.made: set[str] = set()

@@ -10,7 +10,7 @@ select
         {%- if value is none %}
         null
         {%- else %}
-        '{{ (value | string) | replace("'", "''") }}'
+        '{{ (tojson(value) if value is mapping else value | string) | replace("'", "''") }}'
         {%- endif %}
         {%- endif %} as string
     ) as value
