@@ -7,10 +7,11 @@ select
         (select max(as_of) from {{ ref('clock') }})
         {%- else %}
         {%- set value = perennial.setting(name) %}
+        {%- set value = tojson(value) if value is mapping else value %}
         {%- if value is none %}
         null
         {%- else %}
-        '{{ (tojson(value) if value is mapping else value | string) | replace("'", "''") }}'
+        '{{ (value | string) | replace("'", "''") }}' -- noqa: LT05
         {%- endif %}
         {%- endif %} as string
     ) as value
