@@ -12,7 +12,7 @@ select
         null
         {%- else %}
         '{{ (value | string) | replace("'", "''") }}' -- noqa: LT05
-        {%- endif %}
+        {% endif %}
         {%- endif %} as string
     ) as value
 {{ 'union all' if not loop.last }}
