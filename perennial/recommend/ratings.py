@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from perennial.recommend.lists import interval
+from perennial.recommend.lists import N_DRAWS, SEED, interval
 
 # With fewer ratings in the time held out nothing can be told.
 MIN_RATINGS = 50
-N_DRAWS = 500
-SEED = 20240229
+# So many tell as well as all.
+MOST_JUDGED = 20_000
 # Who rated little is believed little: so many ratings like all are added, of a product and of a
 # customer. These and the rounds are the defaults of scikit-surprise.
 PRODUCT_RIDGE = 10.0
@@ -128,7 +128,8 @@ def judge_ratings(rows: pl.DataFrame) -> pl.DataFrame:
     """Judge predictors of ratings by time: those of a time held out, from those known before.
 
     Args:
-        rows: customer_id (null where unknown), product_id, rating, and is_held_out.
+        rows: rows of `item_ratings`, in any order: customer_id (null where unknown), product_id,
+            rating, and is_held_out.
 
     Returns:
         One row per predictor with the columns of SCHEMA: root of the mean squared error and mean
@@ -142,6 +143,9 @@ def judge_ratings(rows: pl.DataFrame) -> pl.DataFrame:
     if known.is_empty() or came.height < MIN_RATINGS:
         why = f"abstained: {came.height} ratings in the time held out; needed are {MIN_RATINGS}"
         return pl.DataFrame([{"predictor": name, "status": why} for name in PREDICTORS], SCHEMA)
+    if came.height > MOST_JUDGED:
+        chosen = np.random.default_rng(SEED).choice(came.height, MOST_JUDGED, replace=False)
+        came = came[np.sort(chosen)]
     # Several ratings of a product by one customer: the mean counts. Each whom nobody knows is
     # somebody else.
     train = (
