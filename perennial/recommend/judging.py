@@ -9,8 +9,23 @@ import polars as pl
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from perennial.recommend.lists import MEASURES, blocks, interval, measures, top
-from perennial.recommend.purchases import Purchases, drawn
+from perennial.recommend.lists import (
+    MEASURES,
+    N_DRAWS,
+    SEED,
+    blocks,
+    interval,
+    measures,
+    top,
+)
+from perennial.recommend.purchases import (
+    CUTS,
+    Purchases,
+    came_after,
+    drawn,
+    known_by,
+    shared_customers,
+)
 from perennial.recommend.recommenders import RECOMMENDERS, ItemNeighbours, Popular, Recommender
 from perennial.recommend.restrictions import Restrictions
 
@@ -28,10 +43,6 @@ MIN_CUSTOMERS = 50
 MOST_JUDGED = 5_000
 # Of the products only those with most buyers are recommended.
 MOST_ITEMS = 5_000
-N_DRAWS = 500
-SEED = 20240229
-
-CUTS = ("validation", "test", "today")
 
 MODELS_SCHEMA = {
     "recommender": pl.String,
@@ -111,7 +122,7 @@ def judge(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -
     if rows.is_empty():
         return pl.DataFrame(schema=MODELS_SCHEMA)
     names = [kind.name for kind in RECOMMENDERS]
-    n_least = min(_came(rows, cut)["customer_id"].n_unique() for cut in CUTS[:2])
+    n_least = min(came_after(rows, cut)["customer_id"].n_unique() for cut in CUTS[:2])
     if n_least < MIN_CUSTOMERS:
         why = (
             f"abstained: {n_least} customers bought before and in a time held out; "
@@ -239,13 +250,13 @@ def _standing(
     rows: pl.DataFrame, products: pl.DataFrame, cut: str, wanted: set[str] | None = None
 ) -> Standing:
     """Return the recommenders as they stood at a cut, and what came after it."""
-    known = _known(rows, cut)
+    known = known_by(rows, cut)
     customers = known["customer_id"].unique().sort().to_numpy().astype(str)
     buyers = known.group_by("product_id").agg(n=pl.col("customer_id").n_unique())
     most = buyers.sort(["n", "product_id"], descending=[True, False]).head(MOST_ITEMS)
     items = most["product_id"].sort().to_numpy().astype(str)
     purchases = Purchases.of(known, customers, items)
-    came = _came(rows, cut)
+    came = came_after(rows, cut)
     each = (
         came.group_by("customer_id")
         .agg(n_bought=pl.col("product_id").n_unique())
@@ -268,29 +279,6 @@ def _standing(
         sparse.csr_array(Purchases.of(came, customers, items).owned[judged]),
         each["n_bought"].to_numpy(),
         each["n_days"].to_numpy(),
-    )
-
-
-def _days_back(rows: pl.DataFrame, cut: str) -> int:
-    """Return how many days before as_of a cut is."""
-    return rows["horizon_days"][0] * (len(CUTS) - 1 - CUTS.index(cut))
-
-
-def _known(rows: pl.DataFrame, cut: str) -> pl.DataFrame:
-    """Return what was known at a cut, with days before it."""
-    is_known = pl.col("known_from").is_in(CUTS[: CUTS.index(cut) + 1])
-    return rows.filter(is_known).with_columns(pl.col("days_ago") - _days_back(rows, cut))
-
-
-def _came(rows: pl.DataFrame, cut: str) -> pl.DataFrame:
-    """Return what was bought within a horizon after a cut, by and of whom and what was known."""
-    back = _days_back(rows, cut)
-    is_later = pl.col("days_ago").is_between(back - rows["horizon_days"][0], back, closed="left")
-    known = _known(rows, cut)
-    return (
-        rows.filter(is_later)
-        .join(known.select("customer_id").unique(), on="customer_id", how="semi")
-        .join(known.select("product_id").unique(), on="product_id", how="semi")
     )
 
 
@@ -475,7 +463,7 @@ def _reasons(
     shared = sparse.csr_array(similar.multiply(purchases.owned[customer]))
     best = np.asarray(shared.argmax(axis=1)).ravel() if shared.shape[1] else np.zeros(len(item))
     has_link = np.diff(shared.indptr) > 0
-    both = _both(purchases, best, item)
+    both = shared_customers(purchases.owned, purchases.owned, best, item)
     kind = np.where(own > 0, "bought_before", np.where(has_link, "bought_together", "popular"))
     linked = kind == "bought_together"
     evidence = np.select([own > 0, linked], [own, both], popularity[item])
@@ -491,13 +479,3 @@ def _reasons(
             pl.when(pl.Series(own > 0)).then(None).otherwise("n")
         ).to_series(),
     }  # fmt: skip
-
-
-def _both(purchases: Purchases, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return how many customers bought both items, for pairs of items."""
-    pairs, places = np.unique(np.column_stack([one, other]), axis=0, return_inverse=True)
-    by_item = sparse.csc_array(purchases.owned)
-    counts = np.asarray(
-        by_item[:, pairs[:, 0]].multiply(by_item[:, pairs[:, 1]]).sum(axis=0)
-    ).ravel()
-    return counts[places.ravel()]
