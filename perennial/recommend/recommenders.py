@@ -135,7 +135,7 @@ class ItemNeighbours(Recommender):
     def _fit(self) -> None:
         purchases = self.purchases
         both = sparse.csc_array(purchases.owned.T @ purchases.owned)
-        self.similarity = nearest(_cosine(both), ITEM_NEIGHBOURS)
+        self.similarity = _nearest(_cosine(both), ITEM_NEIGHBOURS)
 
     def _scores(self, customers: np.ndarray) -> np.ndarray:
         return (self.purchases.owned[customers] @ self.similarity).toarray()
@@ -155,7 +155,7 @@ class UserNeighbours(Recommender):
 
     def _scores(self, customers: np.ndarray) -> np.ndarray:
         alike = sparse.csc_array(self.unit[self.asked] @ self.unit[customers].T)
-        alike = nearest(_without(alike, self.asked, customers), USER_NEIGHBOURS)
+        alike = _nearest(_without(alike, self.asked, customers), USER_NEIGHBOURS)
         return (alike.T @ self.purchases.owned[self.asked]).toarray()
 
 
@@ -186,7 +186,7 @@ class PearsonNeighbours(UserNeighbours):
             spread[one] * spread[other]
         )
         alike = sparse.csc_array((np.maximum(alike, 0), (both.row, both.col)), both.shape)
-        near = nearest(_without(alike, self.asked, customers), USER_NEIGHBOURS)
+        near = _nearest(_without(alike, self.asked, customers), USER_NEIGHBOURS)
         # The averages of the neighbours are the same for all products.
         return (near.T @ table[self.asked]).toarray()
 
@@ -444,7 +444,7 @@ def _without(table: sparse.csc_array, rows: np.ndarray, columns: np.ndarray) -> 
     return found
 
 
-def nearest(table: sparse.csc_array, n: int) -> sparse.csc_array:
+def _nearest(table: sparse.csc_array, n: int) -> sparse.csc_array:
     """Return the n largest values of each column, those above 0; of equal ones the first rows'."""
     values, rows, columns = [np.zeros(0)], [np.zeros(0, int)], [np.zeros(0, int)]
     for some in blocks(np.arange(table.shape[1])):
