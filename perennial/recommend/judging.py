@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,6 +13,7 @@ import polars as pl
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from perennial.recommend.embedding import TwoTower, torch_of_user
 from perennial.recommend.lists import MEASURES, blocks, interval, measures, top
 from perennial.recommend.purchases import Purchases, drawn
 from perennial.recommend.recommenders import (
@@ -110,7 +111,9 @@ class Standing:
     n_days: np.ndarray
 
 
-def judge(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -> pl.DataFrame:
+def judge(
+    rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame, embeddings: bool = False
+) -> pl.DataFrame:
     """Judge every recommender by time: what came after a day, from what was known on it.
 
     The hybrid learns the weights of the others from what came in the validation's time; the best
@@ -120,15 +123,23 @@ def judge(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -
         rows: rows of `item_purchases`, in any order.
         products: rows of `products`.
         customers: customer_id, and the columns whose values are groups to judge by themselves.
+        embeddings: whether the two towers, which need PyTorch, compete too.
 
     Returns:
         One row per recommender with the columns of MODELS_SCHEMA. With too few customers in a
         time held out nothing is judged, the status says so, and the popular is chosen. No row
         for a shop without purchases.
+
+    Raises:
+        UserError: if the two towers are wanted and PyTorch is not installed.
     """
+    if embeddings:
+        # At once, not only when their turn comes.
+        torch_of_user()
     if rows.is_empty():
         return pl.DataFrame(schema=MODELS_SCHEMA)
-    names = [kind.name for kind in RECOMMENDERS]
+    kinds = (*RECOMMENDERS, TwoTower) if embeddings else RECOMMENDERS
+    names = [kind.name for kind in kinds]
     n_least = min(_came(rows, cut)["customer_id"].n_unique() for cut in CUTS[:2])
     if n_least < MIN_CUSTOMERS:
         why = (
@@ -142,12 +153,17 @@ def judge(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -
     # Threads of linear algebra wait by spinning: beside other models of dbt they slow all down. And
     # sums in another order are other sums.
     with threadpool_limits(1), no_warnings():
-        return _judged(rows, products, customers)
+        return _judged(rows, products, customers, kinds)
 
 
-def _judged(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -> pl.DataFrame:
-    names = [kind.name for kind in RECOMMENDERS]
-    standings = {cut: _standing(rows, products, cut) for cut in CUTS[:2]}
+def _judged(
+    rows: pl.DataFrame,
+    products: pl.DataFrame,
+    customers: pl.DataFrame,
+    kinds: Sequence[type[Recommender]],
+) -> pl.DataFrame:
+    names = [kind.name for kind in kinds]
+    standings = {cut: _standing(rows, products, cut, kinds) for cut in CUTS[:2]}
     lists = {cut: _lists(standing, standing.customers) for cut, standing in standings.items()}
     weights = _learned(standings["validation"], lists["validation"])
     found: dict[str, list[dict]] = {name: [] for name in (*names, HYBRID)}
@@ -207,6 +223,9 @@ def recommend(
     Returns:
         LENGTH rows of RECOMMENDATIONS_SCHEMA for each customer (fewer where there are fewer
         products that may be shown), by customer and rank.
+
+    Raises:
+        UserError: if the two towers are among the models that are used, and PyTorch is missing.
     """
     chosen = models.filter("is_chosen")["recommender"].to_list()
     if rows.is_empty() or not chosen:
@@ -224,7 +243,8 @@ def _recommended(
     rules: pl.DataFrame | None,
 ) -> pl.DataFrame:
     wanted = {n for n, w in weights.items() if w > 0} if name == HYBRID else {name}
-    standing = _standing(rows, products, "today", wanted)
+    kinds = [kind for kind in (*RECOMMENDERS, TwoTower) if kind.name in wanted]
+    standing = _standing(rows, products, "today", kinds)
     purchases, popularity = standing.purchases, _popularity(standing.purchases)
     neighbours = standing.recommenders.get(ItemNeighbours.name) or ItemNeighbours(purchases)
     restrictions = None if rules is None else Restrictions.of(rules, products, purchases.items)
@@ -263,7 +283,10 @@ def _in_threads(work: Callable[[Part], Found], parts: Iterable[Part]) -> Iterato
 
 
 def _standing(
-    rows: pl.DataFrame, products: pl.DataFrame, cut: str, wanted: set[str] | None = None
+    rows: pl.DataFrame,
+    products: pl.DataFrame,
+    cut: str,
+    kinds: Sequence[type[Recommender]] = RECOMMENDERS,
 ) -> Standing:
     """Return the recommenders as they stood at a cut, and what came after it."""
     known = _known(rows, cut)
@@ -284,7 +307,6 @@ def _standing(
     )
     each = each[drawn(each["customer_id"].to_numpy().astype(str), MOST_JUDGED)]
     judged = np.searchsorted(customers, each["customer_id"].to_numpy().astype(str))
-    kinds = [kind for kind in RECOMMENDERS if wanted is None or kind.name in wanted]
     # All of them need these: made once, before any of them asks.
     _ = purchases.owned, purchases.n_days, purchases.last_basket
     fitted = _in_threads(lambda kind: kind(purchases, products), kinds)
