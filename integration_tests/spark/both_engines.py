@@ -66,6 +66,8 @@ ONLY_WHERE_PYTHON_RUNS = {
     "customer_lifetime_value", "lifetime_value_models", "lifetime_value_calibration",
     "purchase_seasons", "recommenders", "recommendation_evaluation", "recommendations",
     "association_rules", "association_rule_items", "item_relations",
+    "new_item_recommendations", "new_item_evaluation", "rating_evaluation",
+    "cross_domain_recommendations", "cross_domain_evaluation",
     "customer_clusters", "clusters", "cluster_models", "customer_profiles", "customer_tags",
     "feature_drift",
 }  # fmt: skip

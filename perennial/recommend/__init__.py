@@ -1,5 +1,16 @@
 """Recommendations: what to show whom, judged by what came."""
 
+from perennial.recommend.domains import judge_domains, recommend_across
 from perennial.recommend.judging import judge, recommend
+from perennial.recommend.new_items import judge_new_items, recommend_new_items
+from perennial.recommend.ratings import judge_ratings
 
-__all__ = ["judge", "recommend"]
+__all__ = [
+    "judge",
+    "judge_domains",
+    "judge_new_items",
+    "judge_ratings",
+    "recommend",
+    "recommend_across",
+    "recommend_new_items",
+]

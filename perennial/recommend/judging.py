@@ -14,8 +14,16 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from perennial.recommend.embedding import TwoTower, torch_of_user
-from perennial.recommend.lists import MEASURES, blocks, interval, measures, top
-from perennial.recommend.purchases import Purchases, drawn
+from perennial.recommend.lists import (
+    MEASURES,
+    N_DRAWS,
+    SEED,
+    blocks,
+    interval,
+    measures,
+    top,
+)
+from perennial.recommend.purchases import CUTS, Purchases, came_after, drawn, known_by
 from perennial.recommend.recommenders import (
     RECOMMENDERS,
     ItemNeighbours,
@@ -41,12 +49,8 @@ MIN_CUSTOMERS = 50
 MOST_JUDGED = 5_000
 # Of the products only those with most buyers are recommended.
 MOST_ITEMS = 5_000
-N_DRAWS = 500
-SEED = 20240229
 # So many blocks of customers are worked on at once: numpy lets others work while it does.
 N_THREADS = min(4, os.cpu_count() or 1)
-
-CUTS = ("validation", "test", "today")
 
 MODELS_SCHEMA = {
     "recommender": pl.String,
@@ -140,7 +144,7 @@ def judge(
         return pl.DataFrame(schema=MODELS_SCHEMA)
     kinds = (*RECOMMENDERS, TwoTower) if embeddings else RECOMMENDERS
     names = [kind.name for kind in kinds]
-    n_least = min(_came(rows, cut)["customer_id"].n_unique() for cut in CUTS[:2])
+    n_least = min(came_after(rows, cut)["customer_id"].n_unique() for cut in CUTS[:2])
     if n_least < MIN_CUSTOMERS:
         why = (
             f"abstained: {n_least} customers bought before and in a time held out; "
@@ -289,13 +293,13 @@ def _standing(
     kinds: Sequence[type[Recommender]] = RECOMMENDERS,
 ) -> Standing:
     """Return the recommenders as they stood at a cut, and what came after it."""
-    known = _known(rows, cut)
+    known = known_by(rows, cut)
     customers = known["customer_id"].unique().sort().to_numpy().astype(str)
     buyers = known.group_by("product_id").agg(n=pl.col("customer_id").n_unique())
     most = buyers.sort(["n", "product_id"], descending=[True, False]).head(MOST_ITEMS)
     items = most["product_id"].sort().to_numpy().astype(str)
     purchases = Purchases.of(known, customers, items)
-    came = _came(rows, cut)
+    came = came_after(rows, cut)
     each = (
         came.group_by("customer_id")
         .agg(n_bought=pl.col("product_id").n_unique())
@@ -317,29 +321,6 @@ def _standing(
         sparse.csr_array(Purchases.of(came, customers, items).owned[judged]),
         each["n_bought"].to_numpy(),
         each["n_days"].to_numpy(),
-    )
-
-
-def _days_back(rows: pl.DataFrame, cut: str) -> int:
-    """Return how many days before as_of a cut is."""
-    return rows["horizon_days"][0] * (len(CUTS) - 1 - CUTS.index(cut))
-
-
-def _known(rows: pl.DataFrame, cut: str) -> pl.DataFrame:
-    """Return what was known at a cut, with days before it."""
-    is_known = pl.col("known_from").is_in(CUTS[: CUTS.index(cut) + 1])
-    return rows.filter(is_known).with_columns(pl.col("days_ago") - _days_back(rows, cut))
-
-
-def _came(rows: pl.DataFrame, cut: str) -> pl.DataFrame:
-    """Return what was bought within a horizon after a cut, by and of whom and what was known."""
-    back = _days_back(rows, cut)
-    is_later = pl.col("days_ago").is_between(back - rows["horizon_days"][0], back, closed="left")
-    known = _known(rows, cut)
-    return (
-        rows.filter(is_later)
-        .join(known.select("customer_id").unique(), on="customer_id", how="semi")
-        .join(known.select("product_id").unique(), on="product_id", how="semi")
     )
 
 

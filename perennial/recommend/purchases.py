@@ -10,6 +10,9 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+# Days on which it is looked back: two churn horizons ago, one, and as_of.
+CUTS = ("validation", "test", "today")
+
 
 @dataclass(frozen=True)
 class Purchases:
@@ -103,3 +106,49 @@ def drawn(customers: np.ndarray, most: int) -> np.ndarray:
     draw = b"".join(hashlib.md5(customer.encode()).digest() for customer in customers.tolist())
     first, second = np.frombuffer(draw, dtype=">u8").reshape(-1, 2).T
     return np.sort(np.lexsort((second, first))[:most])
+
+
+def known_by(rows: pl.DataFrame, cut: str) -> pl.DataFrame:
+    """Return the rows of `item_purchases` that were known at a cut, with days before it."""
+    return rows.filter(pl.col("known_from").is_in(known_cuts(cut))).with_columns(
+        pl.col("days_ago") - _days_back(rows, cut)
+    )
+
+
+def known_cuts(cut: str) -> tuple[str, ...]:
+    """Return the values of `known_from` of what was known at a cut."""
+    return CUTS[: CUTS.index(cut) + 1]
+
+
+def came_after(rows: pl.DataFrame, cut: str) -> pl.DataFrame:
+    """Return what was bought within a horizon after a cut, by and of whom and what was known."""
+    back = _days_back(rows, cut)
+    is_later = pl.col("days_ago").is_between(back - rows["horizon_days"][0], back, closed="left")
+    known = known_by(rows, cut)
+    return (
+        rows.filter(is_later)
+        .join(known.select("customer_id").unique(), on="customer_id", how="semi")
+        .join(known.select("product_id").unique(), on="product_id", how="semi")
+    )
+
+
+def _days_back(rows: pl.DataFrame, cut: str) -> int:
+    """Return how many days before as_of a cut is."""
+    return rows["horizon_days"][0] * (len(CUTS) - 1 - CUTS.index(cut))
+
+
+def shared_customers(
+    left: sparse.sparray, right: sparse.sparray, one: np.ndarray, other: np.ndarray
+) -> np.ndarray:
+    """Return how many customers have item `one` in the left and `other` in the right table.
+
+    Args:
+        left: 1 for what each customer has, shape (customers, items).
+        right: the same of other purchases, or of the same.
+        one: numbers of items, shape (pairs,).
+        other: numbers of items, shape (pairs,).
+    """
+    pairs, places = np.unique(np.column_stack([one, other]), axis=0, return_inverse=True)
+    left, right = sparse.csc_array(left), sparse.csc_array(right)
+    counts = left[:, pairs[:, 0]].multiply(right[:, pairs[:, 1]]).sum(axis=0)
+    return np.asarray(counts).ravel()[places.ravel()]

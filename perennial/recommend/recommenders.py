@@ -10,6 +10,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import pairwise
 from typing import ClassVar
 
@@ -175,7 +176,7 @@ class ItemNeighbours(Recommender):
     def _fit(self) -> None:
         purchases = self.purchases
         both = sparse.csc_array(purchases.owned.T @ purchases.owned)
-        self.similarity = _nearest(_cosine(both), ITEM_NEIGHBOURS)
+        self.similarity = nearest(_cosine(both), ITEM_NEIGHBOURS)
         # How many customers bought both, of the same pairs.
         pairs = self.similarity.tocoo()
         counts = cells(sparse.csr_array(both), pairs.row, pairs.col)
@@ -490,8 +491,11 @@ class Content(Recommender):
             if parts
             else sparse.csr_array((len(purchases.items), 1))
         )
-        # A customer has fewer items than these have words.
-        self.similarity = _full(sparse.csr_array(self.items @ self.items.T))
+
+    @cached_property
+    def similarity(self) -> np.ndarray | sparse.csr_array:
+        """Return the products of all pairs: a customer has fewer items than these have words."""
+        return _full(sparse.csr_array(self.items @ self.items.T))
 
     def _scores(self, customers: np.ndarray) -> np.ndarray | sparse.csr_array:
         return self.purchases.owned[customers] @ self.similarity
@@ -589,7 +593,7 @@ def _learners(purchases: Purchases) -> np.ndarray:
     return drawn(purchases.customers, MOST_LEARNERS)
 
 
-def _nearest(table: sparse.csc_array, n: int) -> sparse.csc_array:
+def nearest(table: sparse.csc_array, n: int) -> sparse.csc_array:
     """Return the n largest values of each column, those above 0; of equal ones the first rows'."""
     values, rows, columns = [np.zeros(0)], [np.zeros(0, int)], [np.zeros(0, int)]
     for some in blocks(np.arange(table.shape[1])):

@@ -1,4 +1,4 @@
-"""The shop's products: what they are, what they cost, who likes them, what goes together."""
+"""The shop's products: what they are, who likes them, what goes together and what competes."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Catalogue:
     frame: pl.DataFrame
     truth: pl.DataFrame
     pairs: pl.DataFrame
+    rivals: pl.DataFrame
     names: np.ndarray
     nouns: np.ndarray
     chinese: np.ndarray
@@ -31,6 +32,7 @@ class Catalogue:
     cluster: np.ndarray
     quality: np.ndarray
     partner: np.ndarray
+    rival: np.ndarray
     draw_edges: np.ndarray
     n_quarters: int
 
@@ -86,6 +88,12 @@ def make_catalogue(plan: Plan) -> Catalogue:
     seconds = plan.seconds
     launched = np.where(rng.random(n) < 0.75, 0, (rng.random(n) * 0.8 * seconds).astype(np.int64))
     launched[: min(n, 2 * N_CLUSTERS)] = 0
+    # In each of the last three quarters some are brought out that many are to see; they are first
+    # drawn in the quarter that follows, and the last ones as the window ends.
+    n_quarters = -(-seconds // QUARTER)
+    for quarters_back, fresh in enumerate(np.array_split(np.arange(n - n // 6, n), 3)):
+        launched[fresh] = max(0, n_quarters - 1 - quarters_back) * QUARTER
+        popularity[fresh] = 0.3
 
     n_pairs = max(3, n // 10)
     # Partners are of one cluster's neighbourhood only by chance: a pair is a fact of its own.
@@ -93,8 +101,8 @@ def make_catalogue(plan: Plan) -> Catalogue:
     left, right = chosen[: len(chosen) // 2], chosen[len(chosen) // 2 : len(chosen) // 2 * 2]
     partner = np.full(n, -1)
     partner[left], partner[right] = right, left
+    rival = _rivals(plan, category, popularity, (launched == 0) & (partner < 0))
 
-    n_quarters = -(-seconds // QUARTER)
     edges = []
     for own in range(N_CLUSTERS):
         for quarter in range(n_quarters):
@@ -141,10 +149,19 @@ def make_catalogue(plan: Plan) -> Catalogue:
             "probability": np.full(len(left), probability),
         }
     )
+    one = np.flatnonzero(rival > np.arange(n))
+    rivals = pl.DataFrame(
+        {
+            "product_id": ids.gather(one),
+            "with_product_id": ids.gather(rival[one]),
+            "probability": np.full(len(one), plan.behaviour.rival_probability),
+        }
+    )
     return Catalogue(
         frame,
         truth,
         pairs,
+        rivals,
         np.array(names, dtype=object),
         np.array(nouns, dtype=object),
         np.array(chinese, dtype=object),
@@ -152,9 +169,29 @@ def make_catalogue(plan: Plan) -> Catalogue:
         cluster,
         quality,
         partner,
+        rival,
         np.concatenate(edges),
         n_quarters,
     )
+
+
+def _rivals(
+    plan: Plan, category: np.ndarray, popularity: np.ndarray, free: np.ndarray
+) -> np.ndarray:
+    """The product that each competes with, -1 for most: two popular ones of a category.
+
+    Only products that are `free` do; one pair in each of some categories.
+    """
+    rival = np.full(len(category), -1)
+    pairs = []
+    for kind in np.unique(category):
+        own = np.flatnonzero(free & (category == kind))
+        best = own[np.argsort(-popularity[own], kind="stable")][:2]
+        if len(best) == 2:
+            pairs.append((popularity[best[1]], *np.sort(best)))
+    for _, one, other in sorted(pairs, reverse=True)[: max(1, len(category) // 20)]:
+        rival[one], rival[other] = other, one
+    return rival
 
 
 def moments(plan: Plan, seconds: np.ndarray, known: np.ndarray | None = None) -> pl.Series:

@@ -220,6 +220,23 @@ def event_frame(
     line_session = session_of_order[orders.line_order]
     view_line = np.bincount(line_session[looked], minlength=size)
     view_more = np.where(has_order, rng.poisson(0.15, size), 1 + rng.poisson(0.25, size))
+    more_session = np.repeat(np.arange(size), view_more)
+    taste = np.where(
+        rng.random(len(more_session)) < 0.2,
+        rng.integers(0, N_CLUSTERS, len(more_session)),
+        sessions.cluster[more_session],
+    )
+    viewed = catalogue.draw(rng, taste, sessions.anchor[more_session])
+    # Who looks at one of two that compete often looks at the other, too.
+    within = line_session[looked]
+    seen, against = (
+        np.concatenate([within, more_session]),
+        catalogue.rival[np.concatenate([orders.product[looked], viewed])],
+    )
+    compared = (against >= 0) & (rng.random(len(seen)) < plan.behaviour.rival_probability)
+    compared = np.flatnonzero(compared)[np.argsort(seen[compared], kind="stable")]
+    compare_session, compare_product = seen[compared], against[compared]
+    view_rival = np.bincount(compare_session, minlength=size)
     social = (plain & (rng.random(size) < 0.04)).astype(np.int64)
     entry = (sessions.login == MIDWAY).astype(np.int64)
     line_cart = np.bincount(line_session, minlength=size)
@@ -233,6 +250,7 @@ def event_frame(
         search,
         view_line,
         view_more,
+        view_rival,
         social,
         entry,
         cart,
@@ -275,35 +293,33 @@ def event_frame(
     searches = labels(
         pl.Series([f'{{"query":"{noun}"}}' for noun in catalogue.nouns], dtype=pl.String), sought
     )
-    within = line_session[looked]
     add(TYPE["product_view"], within, starts[2][within] + _rank(within), orders.product[looked])
-    session = np.repeat(every, view_more)
-    taste = np.where(
-        rng.random(len(session)) < 0.2,
-        rng.integers(0, N_CLUSTERS, len(session)),
-        sessions.cluster[session],
+    add(TYPE["product_view"], more_session, starts[3][more_session] + _rank(more_session), viewed)
+    add(
+        TYPE["product_view"],
+        compare_session,
+        starts[4][compare_session] + _rank(compare_session),
+        compare_product,
     )
-    viewed = catalogue.draw(rng, taste, sessions.anchor[session])
-    add(TYPE["product_view"], session, starts[3][session] + _rank(session), viewed)
     first_viewed = np.full(size, -1)
-    first_viewed[session[::-1]] = viewed[::-1]
-    who, position, nothing = once(4)
-    add(SOCIAL[rng.integers(0, 4, len(who))], who, position, first_viewed[who])
+    first_viewed[more_session[::-1]] = viewed[::-1]
     who, position, nothing = once(5)
+    add(SOCIAL[rng.integers(0, 4, len(who))], who, position, first_viewed[who])
+    who, position, nothing = once(6)
     add(np.where(sessions.signup[who], TYPE["signup"], TYPE["login"]), who, position, nothing)
     add(
         TYPE["add_to_cart"],
         line_session,
-        starts[6][line_session] + orders.line_number - 1,
+        starts[7][line_session] + orders.line_number - 1,
         orders.product,
     )
     who = every[left_cart > 0]
-    add(TYPE["add_to_cart"], who, starts[6][who], first_viewed[who])
-    who, position, _ = once(7)
+    add(TYPE["add_to_cart"], who, starts[7][who], first_viewed[who])
+    who, position, _ = once(8)
     add(TYPE["remove_from_cart"], who, position, first_viewed[who])
-    who, position, nothing = once(8)
-    add(TYPE["checkout"], who, position, nothing)
     who, position, nothing = once(9)
+    add(TYPE["checkout"], who, position, nothing)
+    who, position, nothing = once(10)
     bought = sessions.order[who]
     paid = np.round(orders.merchandise[bought] - orders.discount[bought], 2)
     add(TYPE["purchase"], who, position, nothing, paid, n_notes + np.arange(len(who)))
@@ -323,7 +339,7 @@ def event_frame(
     when = sessions.anchor[session] - back + position * step + jitter
     person = sessions.person[session]
     login = sessions.login[session]
-    shown = (login == FROM_START) | ((login == MIDWAY) & (position >= starts[5][session]))
+    shown = (login == FROM_START) | ((login == MIDWAY) & (position >= starts[6][session]))
     person = np.where(shown, person, -1)
     device = sessions.device[session]
     source = np.where(position == 0, sessions.source[session], NO_TRACE)

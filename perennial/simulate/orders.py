@@ -142,6 +142,10 @@ def place_orders(
         np.concatenate([at, at[joined]]) * catalogue.size
         + np.concatenate([product, partner[joined]])
     )
+    # Of two that compete an order has one.
+    rival = catalogue.rival[unique % catalogue.size]
+    against = unique - unique % catalogue.size + rival
+    unique = unique[(rival < 0) | (against > unique) | ~np.isin(against, unique)]
     at, product = unique // catalogue.size, unique % catalogue.size
     n_lines = np.bincount(at, minlength=n)
     line_number = np.arange(len(at)) - np.repeat(np.cumsum(n_lines) - n_lines, n_lines) + 1

@@ -121,6 +121,7 @@ class Behaviour:
     persuaded_coupon_bonus: float = 0.07
     suppressed_probability: float = 0.6
     pair_probability: float = 0.45
+    rival_probability: float = 0.5
     favourite_probability: float = 0.25
     cancelled_share: float = 0.02
     refund_share: float = 0.055

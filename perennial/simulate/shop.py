@@ -26,6 +26,7 @@ def simulate(plan: Plan, writer: Writer) -> None:
     writer.table("knowledge_base", articles)
     writer.hidden("products", catalogue.truth)
     writer.hidden("pairs", catalogue.pairs)
+    writer.hidden("rivals", catalogue.rivals)
 
     n = dict.fromkeys(
         ("orders", "events", "sessions", "touches", "grants", "refunds", "reviews", "questions"), 0

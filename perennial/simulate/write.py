@@ -29,6 +29,7 @@ TRUTH = (
     "pairs",
     "products",
     "reviews",
+    "rivals",
     "support_questions",
     "touches",
 )

@@ -287,12 +287,13 @@ def test_pairs_in_visits_and_orders_are_those_counted_one_by_one():
             assert sum({one, other} <= some for some in held) == n_both
 
 
-def test_complements_of_the_demo_are_the_planted_ones(small_shop, small_build):
-    planted = pl.read_csv(small_shop / "truth/pairs.csv").select("product_id", "with_product_id")
+@pytest.mark.parametrize(("table", "relation"), [("pairs", "complement"), ("rivals", "substitute")])
+def test_complements_and_substitutes_are_the_planted_ones(small_shop, small_build, table, relation):
+    planted = pl.read_csv(small_shop / f"truth/{table}.csv").select("product_id", "with_product_id")
     planted = {tuple(sorted(pair)) for pair in planted.iter_rows()}
     found = small_build.query(
         "select product_id, other_product_id from marts.item_relations "
-        "where relation = 'complement'"
+        f"where relation = '{relation}'"
     )
     assert planted <= set(found)
     assert len(found) <= 3 * len(planted)

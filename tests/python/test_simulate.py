@@ -475,6 +475,21 @@ def test_planted_pairs_are_bought_together(clean):
     assert min(lifts) > 3
 
 
+def test_planted_rivals_are_looked_at_together_and_never_in_one_order(clean):
+    rivals = pl.read_csv(clean / "truth/rivals.csv").select("product_id", "with_product_id")
+    items = typed(clean, "order_items")
+    views = typed(clean, "events").filter(pl.col("event_type") == "product_view")
+    assert rivals.height >= 1
+    for one, other in rivals.iter_rows():
+        orders, visits = (
+            [set(frame.filter(pl.col("product_id") == product)[key]) for product in (one, other)]
+            for frame, key in ((items, "order_id"), (views, "session_id"))
+        )
+        assert min(map(len, orders)) > 20
+        assert not orders[0] & orders[1]
+        assert len(visits[0] & visits[1]) > 0.4 * max(map(len, visits))
+
+
 def test_words_agree_with_stars(clean):
     reviews = typed(clean, "reviews").join(
         pl.read_csv(clean / "truth/reviews.csv").select(

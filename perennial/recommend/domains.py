@@ -1,0 +1,366 @@
+"""What one category, sales channel or platform says about another.
+
+A domain is a category of products, a sales channel or a platform. Who buys in one for the first
+time has a history in others: what goes with it there is told by customers who buy in both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+from threadpoolctl import threadpool_limits
+
+from perennial.recommend.judging import MIN_CUSTOMERS, MOST_ITEMS, MOST_JUDGED
+from perennial.recommend.lists import blocks, held_against, top
+from perennial.recommend.purchases import CUTS, drawn, known_cuts, shared_customers
+from perennial.recommend.recommenders import ITEM_NEIGHBOURS, MOST_LEARNERS, nearest
+
+# Lists are judged by so many places, and so many are shown.
+JUDGED_LENGTH = 10
+LENGTH = 5
+# Of each type those with most customers; and of these, so many one by one as a source.
+MOST_DOMAINS = 20
+MOST_SOURCES = 6
+EVERY = "every other"
+# All targets of a type together.
+ANY = "any"
+POPULAR, NEIGHBOURS = "popular", "neighbours"
+
+SCHEMA = {
+    "domain_type": pl.String,
+    "source": pl.String,
+    "target": pl.String,
+    "cut": pl.String,
+    "status": pl.String,
+    "n_customers": pl.Int64,
+    "ndcg": pl.Float64,
+    "ndcg_low": pl.Float64,
+    "ndcg_high": pl.Float64,
+    "gain": pl.Float64,
+    "gain_low": pl.Float64,
+    "gain_high": pl.Float64,
+}
+LISTS_SCHEMA = {
+    "customer_id": pl.String,
+    "domain_type": pl.String,
+    "domain": pl.String,
+    "recommendation_rank": pl.Int64,
+    "product_id": pl.String,
+    "way": pl.String,
+    "score": pl.Float64,
+    "because_product_id": pl.String,
+    "n_evidence": pl.Int64,
+    "n_of": pl.Int64,
+}
+
+
+@dataclass(frozen=True)
+class Domains:
+    """Purchases in the domains of one type, as they were known at a cut.
+
+    Attributes:
+        names: the domains, those with most customers first.
+        customers: ids of customers, in order, shape (n,).
+        items: ids of the most bought products, in order, shape (m,).
+        owned: of each domain 1 for what each customer bought there, shape (n, m).
+        came: of each domain 1 for what each bought there in the horizon after the cut, shape
+            (n, m).
+        n_came: of each domain how many products each bought there in that horizon that had been
+            sold there before, be they among the items or not, shape (n,).
+    """
+
+    names: list[str]
+    customers: np.ndarray
+    items: np.ndarray
+    owned: list[sparse.csr_array]
+    came: list[sparse.csr_array]
+    n_came: list[np.ndarray]
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, cut: str) -> Domains:
+        """Make them of rows of `domain_purchases` of one type."""
+        known = rows.filter(pl.col("known_from").is_in(known_cuts(cut)))
+        names = (
+            known.group_by("domain").agg(n=pl.col("customer_id").n_unique())
+            .sort(["n", "domain"], descending=[True, False]).head(MOST_DOMAINS)["domain"].to_list()
+        )  # fmt: skip
+        buyers = known.group_by("product_id").agg(n=pl.col("customer_id").n_unique())
+        most = buyers.sort(["n", "product_id"], descending=[True, False]).head(MOST_ITEMS)
+        customers = known["customer_id"].unique().sort().to_numpy().astype(str)
+        items = most["product_id"].sort().to_numpy().astype(str)
+        # Nothing has come after today.
+        later = rows.filter(f"is_bought_after_{cut}") if cut != CUTS[-1] else rows.clear()
+        later = later.join(known.select("customer_id").unique(), on="customer_id", how="semi")
+        later = later.join(known, on=["product_id", "domain"], how="semi")
+
+        def table(frame: pl.DataFrame) -> sparse.csr_array:
+            frame = frame.filter(pl.col("product_id").is_in(items.tolist()))
+            where = (
+                np.searchsorted(customers, frame["customer_id"].to_numpy().astype(str)),
+                np.searchsorted(items, frame["product_id"].to_numpy().astype(str)),
+            )
+            return sparse.csr_array((np.ones(len(frame)), where), (len(customers), len(items)))
+
+        n_came = []
+        for name in names:
+            who = later.filter(domain=name)["customer_id"].to_numpy().astype(str)
+            places = np.searchsorted(customers, who)
+            n_came.append(np.bincount(places, minlength=len(customers)))
+        return cls(
+            names,
+            customers,
+            items,
+            [table(known.filter(domain=name)) for name in names],
+            [table(later.filter(domain=name)) for name in names],
+            n_came,
+        )
+
+    def source(self, target: int, source: int | None = None) -> sparse.csr_array:
+        """Return 1 for what each customer bought in a domain, or in every one but the target."""
+        if source is not None:
+            return self.owned[source]
+        found = sum(
+            (table for n, table in enumerate(self.owned) if n != target),
+            sparse.csr_array(self.owned[target].shape),
+        )
+        found = sparse.csr_array(found)
+        found.data[:] = 1
+        return found
+
+    def is_new_to(self, target: int) -> np.ndarray:
+        """Return who has bought nothing in a domain, shape (n,)."""
+        return np.diff(self.owned[target].indptr) == 0
+
+
+class Transfer:
+    """From what customers bought in a source to what they buy in a target, by those in both.
+
+    Attributes:
+        source: 1 for what each customer bought in the source, shape (n, m).
+        target: the same of the target.
+        similarity: cosine of an item's customers there and one's here, the nearest of each item
+            of the target, shape (m, m).
+        popularity: customers of each item in the target, shape (m,).
+    """
+
+    def __init__(self, source: sparse.csr_array, target: sparse.csr_array, learners: np.ndarray):
+        """Learn from the customers with the numbers `learners`."""
+        self.source, self.target = source, target
+        here, there = source[learners], target[learners]
+        counts = [np.asarray(side.sum(axis=0)).ravel() for side in (here, there)]
+        scale = [sparse.diags_array(1 / np.sqrt(np.maximum(n, 1.0))) for n in counts]
+        both = sparse.csc_array(scale[0] @ (here.T @ there) @ scale[1])
+        self.similarity = nearest(both, ITEM_NEIGHBOURS)
+        self.popularity = np.asarray(target.sum(axis=0)).ravel()
+
+    def scores(self, way: str, customers: np.ndarray) -> np.ndarray:
+        """Return the scores of all items in the target, shape (customers, m).
+
+        What nobody has bought in the target has minus infinity.
+        """
+        if way == NEIGHBOURS:
+            found = (self.source[customers] @ self.similarity).toarray()
+        else:
+            found = np.tile(self.popularity, (len(customers), 1))
+        return np.where(self.popularity > 0, found, -np.inf)
+
+    def lists(self, way: str, customers: np.ndarray, n: int) -> np.ndarray:
+        """Return the numbers of the best n items for some customers, shape (customers, n)."""
+        parts = [np.zeros((0, n), int)]
+        for some in blocks(customers):
+            parts.append(top(self.scores(way, some), self.popularity, n))
+        return np.concatenate(parts)
+
+
+def judge_domains(rows: pl.DataFrame) -> pl.DataFrame:
+    """Judge by time what purchases in one domain say about another.
+
+    Customers are asked who at a cut had bought in the source and never in the target, and bought
+    there in the horizon that followed.
+
+    Args:
+        rows: rows of `domain_purchases`, in any order.
+
+    Returns:
+        One row of SCHEMA per type, source, target and cut: NDCG of JUDGED_LENGTH of the neighbours
+        of what was bought in the source, its gain over what most have bought in the target, with
+        95 % bootstrap intervals. The source EVERY is all domains but the target; single sources are
+        judged in the test only. The target ANY is all targets together, where a customer
+        counts once for each that they enter. With too few customers the status says so.
+    """
+    found = []
+    with threadpool_limits(1):
+        for (domain_type,), some in rows.sort(pl.all()).group_by(
+            "domain_type", maintain_order=True
+        ):
+            for cut in CUTS[:2]:
+                found += [
+                    {"domain_type": domain_type, "cut": cut} | row
+                    for row in _judged(Domains.of(some, cut), cut)
+                ]
+    return pl.DataFrame(found, SCHEMA)
+
+
+def _judged(domains: Domains, cut: str) -> list[dict]:
+    """Return the rows of one type and cut."""
+    learners = drawn(domains.customers, MOST_LEARNERS)
+    found, pooled = [], []
+    for target, name in enumerate(domains.names):
+        asked = _asked(domains, None, target, learners)
+        pooled.append(asked)
+        found.append({"source": EVERY, "target": name} | _held_against(asked))
+        for source, other in enumerate(domains.names[:MOST_SOURCES] if cut == CUTS[1] else []):
+            if source != target:
+                asked = _asked(domains, source, target, learners)
+                found.append({"source": other, "target": name} | _held_against(asked))
+    if pooled:
+        found.append({"source": EVERY, "target": ANY} | _held_against(Asked.all(pooled)))
+    return found
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Customers who entered a domain, what they would have been shown, and what they bought.
+
+    Attributes:
+        lists: numbers of items by each of NEIGHBOURS and POPULAR, shape (customers, places).
+        came: 1 for what they bought there, shape (customers, items).
+        n_came: how many products they bought there, shape (customers,).
+        n: how many customers there were, of whom MOST_JUDGED at most are asked.
+    """
+
+    lists: dict[str, np.ndarray]
+    came: sparse.csr_array
+    n_came: np.ndarray
+    n: int
+
+    @classmethod
+    def all(cls, parts: list[Asked]) -> Asked:
+        """Return those of several domains together."""
+        return cls(
+            {way: np.concatenate([part.lists[way] for part in parts]) for way in parts[0].lists},
+            sparse.csr_array(sparse.vstack([part.came for part in parts])),
+            np.concatenate([part.n_came for part in parts]),
+            sum(part.n for part in parts),
+        )
+
+
+def _asked(domains: Domains, source: int | None, target: int, learners: np.ndarray) -> Asked:
+    """Return who entered a target from a source after the cut."""
+    bought = domains.source(target, source)
+    who = np.flatnonzero(
+        domains.is_new_to(target) & (np.diff(bought.indptr) > 0) & (domains.n_came[target] > 0)
+    )
+    n = len(who)
+    who = who[drawn(domains.customers[who], MOST_JUDGED)]
+    transfer = Transfer(bought, domains.owned[target], learners)
+    lists = {way: transfer.lists(way, who, JUDGED_LENGTH) for way in (NEIGHBOURS, POPULAR)}
+    return Asked(lists, domains.came[target][who], domains.n_came[target][who], n)
+
+
+def _held_against(asked: Asked) -> dict[str, str | int | float]:
+    if asked.n < MIN_CUSTOMERS:
+        why = (
+            f"abstained: {asked.n} customers bought there for the first time in the time held "
+            f"out; needed are {MIN_CUSTOMERS}"
+        )
+        return {"status": why, "n_customers": asked.n}
+    lists = asked.lists[NEIGHBOURS], asked.lists[POPULAR]
+    judged = held_against(*lists, asked.came, asked.n_came, JUDGED_LENGTH)
+    return {"status": "judged", "n_customers": asked.n} | judged
+
+
+def recommend_across(rows: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
+    """Return what to show each customer in the domain that they are likeliest to enter next.
+
+    Of each type it is the domain, of those where the customer has bought nothing, in which most of
+    the customers have bought who bought most products in the same domain as this one.
+
+    Args:
+        rows: rows of `domain_purchases`, in any order.
+        judged: what judge_domains returned. Neighbours are used where their gain in the validation
+            is more than noise, else what is popular in the target. Where a target has too few
+            customers to tell, all together decide.
+
+    Returns:
+        Up to LENGTH rows of LISTS_SCHEMA per customer and type, by type, domain, customer and rank.
+        n_evidence of the n_of customers of because_product_id bought the product in that domain;
+        where there is no such product, of all its customers.
+    """
+    gain = {
+        (row["domain_type"], row["target"]): row["gain_low"]
+        for row in judged.filter(cut=CUTS[0], source=EVERY, status="judged").iter_rows(named=True)
+    }
+    parts = [pl.DataFrame(schema=LISTS_SCHEMA)]
+    with threadpool_limits(1):
+        for (domain_type,), some in rows.sort(pl.all()).group_by(
+            "domain_type", maintain_order=True
+        ):
+            domains = Domains.of(some, CUTS[-1])
+            target = _next_domain(domains)
+            learners = drawn(domains.customers, MOST_LEARNERS)
+            for number, name in enumerate(domains.names):
+                customers = np.flatnonzero(target == number)
+                if len(customers):
+                    pooled = gain.get((domain_type, ANY), 0.0)
+                    is_better = gain.get((domain_type, name), pooled) > 0
+                    way = NEIGHBOURS if is_better else POPULAR
+                    transfer = Transfer(domains.source(number), domains.owned[number], learners)
+                    shown = _shown(domains, transfer, way, customers)
+                    parts.append(
+                        shown.with_columns(
+                            domain_type=pl.lit(domain_type), domain=pl.lit(name), way=pl.lit(way)
+                        ).select(*LISTS_SCHEMA)
+                    )
+    return pl.concat(parts)
+
+
+def _next_domain(domains: Domains) -> np.ndarray:
+    """Return the domain that each customer is likeliest to enter, -1 where there is none left."""
+    n_bought = np.column_stack([np.diff(table.indptr) for table in domains.owned])
+    main = n_bought.argmax(axis=1)
+    has = n_bought > 0
+    share = np.stack(
+        [has[main == n].mean(axis=0) if (main == n).any() else has.mean(axis=0)
+         for n in range(len(domains.names))]
+    )  # fmt: skip
+    open_to = np.where(has, -1.0, share[main])
+    # Who is known by what lies outside the most bought items has a history that says nothing here.
+    likeliest = np.where(open_to.max(axis=1) >= 0, open_to.argmax(axis=1), -1)
+    return np.where(has.any(axis=1), likeliest, -1)
+
+
+def _shown(domains: Domains, transfer: Transfer, way: str, customers: np.ndarray) -> pl.DataFrame:
+    """Return the lists of some customers in one domain, with the numbers behind them."""
+    n_of_source = np.asarray(transfer.source.sum(axis=0)).ravel()
+    parts = []
+    for some in blocks(customers):
+        scores = transfer.scores(way, some)
+        lists = top(scores, transfer.popularity, LENGTH)
+        row, place = np.nonzero(lists >= 0)
+        item = lists[row, place]
+        alike = sparse.csr_array(transfer.similarity.T)[item].multiply(transfer.source[some[row]])
+        alike = sparse.csr_array(alike)
+        alike.eliminate_zeros()
+        best = np.asarray(alike.argmax(axis=1)).ravel() if len(item) else np.zeros(0, int)
+        is_told = (np.diff(alike.indptr) > 0) & (way == NEIGHBOURS)
+        both = shared_customers(transfer.source, transfer.target, best, item)
+        in_domain = int((np.diff(transfer.target.indptr) > 0).sum())
+        parts.append(
+            pl.DataFrame({
+                "customer_id": domains.customers[some[row]],
+                "recommendation_rank": place + 1,
+                "product_id": domains.items[item],
+                "score": np.round(scores[row, item], 9),
+                "because_product_id": [
+                    str(domains.items[n]) if told else None
+                    for n, told in zip(best, is_told, strict=True)
+                ],
+                "n_evidence": np.where(is_told, both, transfer.popularity[item]).astype(np.int64),
+                "n_of": np.where(is_told, n_of_source[best], in_domain).astype(np.int64),
+            }, schema_overrides={"because_product_id": pl.String})
+        )  # fmt: skip
+    return pl.concat(parts).cast({"recommendation_rank": pl.Int64})
