@@ -7,6 +7,7 @@ PyTorch, and threads can score many customers at once.
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,17 +26,14 @@ REQUIRED = "torch>=2.3"
 FEATURES = ("category", "brand")
 
 
-def torch_of_user() -> ModuleType:
-    """Return PyTorch; UserError that says what to install where it is missing."""
-    try:
-        import torch
-    except ImportError as error:
+def check_torch() -> None:
+    """UserError that says what to install where PyTorch is missing."""
+    if importlib.util.find_spec("torch") is None:
         raise UserError(
             "the setting recommenders.embeddings is true, but PyTorch is not installed; install it "
             f"with {sys.executable} -m pip install '{REQUIRED}', or set recommenders.embeddings to "
             "false."
-        ) from error
-    return torch
+        )
 
 
 class TwoTower(Recommender):
@@ -114,7 +112,9 @@ class TwoTower(Recommender):
 
     def _learn(self, pairs: Pairs, rng: np.random.Generator) -> None:
         """Learn points, shares and layers step by step; all that is drawn comes from rng."""
-        torch = torch_of_user()
+        check_torch()
+        import torch
+
         n_items, n_pairs = len(self.purchases.items), len(pairs.target)
         parts = [np.arange(n_items), *_features(self.purchases, self.products)]
         sizes = [int(part.max()) + 1 for part in parts]

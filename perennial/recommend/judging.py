@@ -13,7 +13,7 @@ import polars as pl
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from perennial.recommend.embedding import TwoTower, torch_of_user
+from perennial.recommend.embedding import TwoTower, check_torch
 from perennial.recommend.lists import (
     MEASURES,
     N_DRAWS,
@@ -139,7 +139,7 @@ def judge(
     """
     if embeddings:
         # At once, not only when their turn comes.
-        torch_of_user()
+        check_torch()
     if rows.is_empty():
         return pl.DataFrame(schema=MODELS_SCHEMA)
     kinds = (*RECOMMENDERS, TwoTower) if embeddings else RECOMMENDERS

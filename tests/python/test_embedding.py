@@ -12,6 +12,7 @@ import pytest
 from test_recommend import PEOPLE, PRODUCTS, everyone, purchases_of, random_purchases, shop
 
 from perennial.errors import UserError
+from perennial.guard import check_extras
 from perennial.recommend import embedding, judge, recommend
 from perennial.recommend.embedding import TwoTower
 from perennial.recommend.purchases import Purchases
@@ -183,6 +184,20 @@ def test_without_pytorch_the_sentence_says_what_to_install(no_torch):
     # Also for a shop where nothing could be judged, so that it is not the first sale that stops it.
     with pytest.raises(UserError, match=r"recommenders\.embeddings to false"):
         judge(shop().head(0), PRODUCTS, PEOPLE, embeddings=True)
+
+
+def test_a_build_stops_before_it_begins(no_torch, monkeypatch):
+    wanted = {"recommenders": {"embeddings": True}}
+    with pytest.raises(UserError, match="PyTorch is not installed"):
+        check_extras(wanted)
+    monkeypatch.setenv("PERENNIAL_RECOMMENDERS", '{"embeddings": true}')
+    with pytest.raises(UserError, match="PyTorch is not installed"):
+        check_extras({})
+    # The command line comes first; what no setting can be is dbt's to say.
+    check_extras({"recommenders": {"embeddings": False}})
+    for given in ("{}", "", "yes", "[1]", '{"embeddings": 1}'):
+        monkeypatch.setenv("PERENNIAL_RECOMMENDERS", given)
+        check_extras({})
 
 
 def test_pytorch_is_not_asked_for_unless_it_is_wanted(no_torch):
