@@ -147,6 +147,10 @@ bench-similarity: .venv-peers/.installed ## similar items, rules and recommender
 	@.venv-peers/bin/python -m pytest -q -k mlxtend tests/python/test_rules.py
 	@.venv-peers/bin/python benchmarks/similarity.py $(MORE)
 
+.PHONY: bench-recommend
+bench-recommend: install ## how many customers a second the hybrid recommends to (MORE="--customers 1000000")
+	@$(BIN)/python benchmarks/recommend.py $(MORE)
+
 .PHONY: bench-retention
 bench-retention: install ## what retention costs, by model and by definition, on a shop of a million orders (MORE="--folder DIR")
 	@$(BIN)/python benchmarks/retention.py $(MORE)

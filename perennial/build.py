@@ -16,7 +16,7 @@ import yaml
 from perennial.contract import read_contract
 from perennial.errors import UserError
 from perennial.fingerprints import first_line
-from perennial.guard import check_files, only_builder
+from perennial.guard import check_extras, check_files, only_builder
 from perennial.settings import as_environment
 from perennial.shops import add_shop_arguments, find_project, raw_folder, shop_of, warehouse_of
 from perennial.verdict import GREEN, PARTIAL, RED, UNFINISHED, part_of, record_verdict
@@ -76,6 +76,7 @@ def build(args: argparse.Namespace) -> int:
     warehouse = warehouse_of(args)
     out = Path(args.out).absolute()
     as_environment(settings, project)
+    check_extras(settings)
     check_can_write(out)
     check_can_open(warehouse)
     if shop == "files":

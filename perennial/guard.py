@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -48,6 +49,23 @@ def check_files(folder: Path, tables: Iterable[str]) -> None:
             for shape in ("", "_*", "/*"):
                 for file in sorted(folder.glob(f"{table}{shape}.{extension}")):
                     check_file(file)
+
+
+def check_extras(settings: dict) -> None:
+    """UserError if the settings of a build, or the environment, ask for what is not installed.
+
+    Args:
+        settings: those of the command line, which come first.
+    """
+    given = settings.get("recommenders")
+    if given is None:
+        with suppress(ValueError):
+            # What cannot be read is told by dbt, as of any setting.
+            given = json.loads(os.environ.get("PERENNIAL_RECOMMENDERS") or "{}")
+    if isinstance(given, dict) and given.get("embeddings") is True:
+        from perennial.recommend.embedding import check_torch
+
+        check_torch()
 
 
 def check_file(file: Path) -> None:

@@ -28,6 +28,8 @@
             'min_confidence': {'type': 'number', 'default': 0.2, 'min': 0, 'max': 1},
             'max_items': {'type': 'integer', 'default': 4, 'min': 2, 'max': 20},
             'max_itemsets': {'type': 'integer', 'default': 100000, 'min': 1, 'max': 10000000}}},
+        'recommenders': {'type': 'mapping', 'default': {}, 'fields': {
+            'embeddings': {'type': 'boolean', 'default': false}}},
         'churn_horizon_days': {'type': 'integer', 'default': 90, 'min': 1, 'max': 1095},
         'churn_activity_days': {'type': 'integer', 'default': 365, 'min': 1, 'max': 3650},
         'churn_step_days': {'type': 'integer', 'default': 30, 'min': 1, 'max': 365},
@@ -120,6 +122,8 @@ Arguments:
         {% set problem.text = 'is not a whole number' %}
     {% elif rule.type == 'number' and value is not number %}
         {% set problem.text = 'is not a number' %}
+    {% elif rule.type == 'boolean' and value is not boolean %}
+        {% set problem.text = 'is neither true nor false' %}
     {% elif rule.type == 'mapping' and value is not mapping %}
         {% set problem.text = 'is not a mapping such as {key: value}' %}
     {% elif rule.type == 'text' and value is not string %}

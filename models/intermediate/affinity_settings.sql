@@ -1,5 +1,6 @@
 {%- set similarity = perennial.setting('similarity') %}
 {%- set rules = perennial.setting('association_rules') %}
+{%- set recommenders = perennial.setting('recommenders') %}
 -- Python models see no settings; here they are as a row.
 select
     '{{ perennial.similarity_way() }}' as way,
@@ -9,4 +10,5 @@ select
     cast({{ rules.min_support }} as double) as min_support,
     cast({{ rules.min_confidence }} as double) as min_confidence,
     {{ rules.max_items }} as max_items,
-    {{ rules.max_itemsets }} as max_itemsets
+    {{ rules.max_itemsets }} as max_itemsets,
+    {{ recommenders.embeddings | lower }} as embeddings

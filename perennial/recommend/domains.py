@@ -66,6 +66,8 @@ class Domains:
         customers: ids of customers, in order, shape (n,).
         items: ids of the most bought products, in order, shape (m,).
         owned: of each domain 1 for what each customer bought there, shape (n, m).
+        is_there: of each domain who had bought anything there, be it among the items or not,
+            shape (n,).
         came: of each domain 1 for what each bought there in the horizon after the cut, shape
             (n, m).
         n_came: of each domain how many products each bought there in that horizon that had been
@@ -76,6 +78,7 @@ class Domains:
     customers: np.ndarray
     items: np.ndarray
     owned: list[sparse.csr_array]
+    is_there: list[np.ndarray]
     came: list[sparse.csr_array]
     n_came: list[np.ndarray]
 
@@ -104,18 +107,18 @@ class Domains:
             )
             return sparse.csr_array((np.ones(len(frame)), where), (len(customers), len(items)))
 
-        n_came = []
-        for name in names:
-            who = later.filter(domain=name)["customer_id"].to_numpy().astype(str)
-            places = np.searchsorted(customers, who)
-            n_came.append(np.bincount(places, minlength=len(customers)))
+        def n_each(frame: pl.DataFrame) -> np.ndarray:
+            who = np.searchsorted(customers, frame["customer_id"].to_numpy().astype(str))
+            return np.bincount(who, minlength=len(customers))
+
         return cls(
             names,
             customers,
             items,
             [table(known.filter(domain=name)) for name in names],
+            [n_each(known.filter(domain=name)) > 0 for name in names],
             [table(later.filter(domain=name)) for name in names],
-            n_came,
+            [n_each(later.filter(domain=name)) for name in names],
         )
 
     def source(self, target: int, source: int | None = None) -> sparse.csr_array:
@@ -129,10 +132,6 @@ class Domains:
         found = sparse.csr_array(found)
         found.data[:] = 1
         return found
-
-    def is_new_to(self, target: int) -> np.ndarray:
-        """Return who has bought nothing in a domain, shape (n,)."""
-        return np.diff(self.owned[target].indptr) == 0
 
 
 class Transfer:
@@ -263,13 +262,12 @@ class Asked:
 
 def _asked(domains: Domains, source: int | None, target: int, learners: np.ndarray) -> Asked:
     """Return who entered a target from a source after the cut."""
-    bought = domains.source(target, source)
-    who = np.flatnonzero(
-        domains.is_new_to(target) & (np.diff(bought.indptr) > 0) & (domains.n_came[target] > 0)
-    )
+    # Whoever is known and not in the target is in another.
+    is_here = True if source is None else domains.is_there[source]
+    who = np.flatnonzero(is_here & ~domains.is_there[target] & (domains.n_came[target] > 0))
     n = len(who)
     who = who[drawn(domains.customers[who], MOST_JUDGED)]
-    transfer = Transfer(bought, domains.owned[target], learners)
+    transfer = Transfer(domains.source(target, source), domains.owned[target], learners)
     lists = {way: transfer.lists(way, who, JUDGED_LENGTH) for way in (ELSEWHERE, POPULAR)}
     return Asked(lists, domains.came[target][who], domains.n_came[target][who], n)
 
@@ -335,15 +333,13 @@ def _next_domain(domains: Domains) -> np.ndarray:
     """Return the domain that each customer is likeliest to enter, -1 where there is none left."""
     n_bought = np.column_stack([np.diff(table.indptr) for table in domains.owned])
     main = n_bought.argmax(axis=1)
-    has = n_bought > 0
+    has = np.column_stack(domains.is_there)
     share = np.stack(
         [has[main == n].mean(axis=0) if (main == n).any() else has.mean(axis=0)
          for n in range(len(domains.names))]
     )  # fmt: skip
     open_to = np.where(has, -1.0, share[main])
-    # Who is known by what lies outside the most bought items has a history that says nothing here.
-    likeliest = np.where(open_to.max(axis=1) >= 0, open_to.argmax(axis=1), -1)
-    return np.where(has.any(axis=1), likeliest, -1)
+    return np.where(open_to.max(axis=1) >= 0, open_to.argmax(axis=1), -1)
 
 
 def _shown(domains: Domains, transfer: Transfer, way: str, customers: np.ndarray) -> pl.DataFrame:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from perennial.recommend.embedding import TwoTower, check_torch
 from perennial.recommend.lists import (
     MEASURES,
     N_DRAWS,
@@ -18,15 +23,16 @@ from perennial.recommend.lists import (
     measures,
     top,
 )
-from perennial.recommend.purchases import (
-    CUTS,
-    Purchases,
-    came_after,
-    drawn,
-    known_by,
-    shared_customers,
+from perennial.recommend.purchases import CUTS, Purchases, came_after, drawn, known_by
+from perennial.recommend.recommenders import (
+    RECOMMENDERS,
+    ItemNeighbours,
+    Popular,
+    Recommender,
+    cells,
+    first_largest,
+    no_warnings,
 )
-from perennial.recommend.recommenders import RECOMMENDERS, ItemNeighbours, Popular, Recommender
 from perennial.recommend.restrictions import Restrictions
 
 # Lists are as long as this.
@@ -43,6 +49,8 @@ MIN_CUSTOMERS = 50
 MOST_JUDGED = 5_000
 # Of the products only those with most buyers are recommended.
 MOST_ITEMS = 5_000
+# So many blocks of customers are worked on at once: numpy lets others work while it does.
+N_THREADS = min(4, os.cpu_count() or 1)
 
 MODELS_SCHEMA = {
     "recommender": pl.String,
@@ -81,6 +89,10 @@ RECOMMENDATIONS_SCHEMA = {
 }
 
 
+Part = TypeVar("Part")
+Found = TypeVar("Found")
+
+
 @dataclass(frozen=True)
 class Standing:
     """All recommenders as they would have stood on a day, and what came afterwards.
@@ -103,7 +115,9 @@ class Standing:
     n_days: np.ndarray
 
 
-def judge(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -> pl.DataFrame:
+def judge(
+    rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame, embeddings: bool = False
+) -> pl.DataFrame:
     """Judge every recommender by time: what came after a day, from what was known on it.
 
     The hybrid learns the weights of the others from what came in the validation's time; the best
@@ -113,15 +127,23 @@ def judge(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -
         rows: rows of `item_purchases`, in any order.
         products: rows of `products`.
         customers: customer_id, and the columns whose values are groups to judge by themselves.
+        embeddings: whether the two towers, which need PyTorch, compete too.
 
     Returns:
         One row per recommender with the columns of MODELS_SCHEMA. With too few customers in a
         time held out nothing is judged, the status says so, and the popular is chosen. No row
         for a shop without purchases.
+
+    Raises:
+        UserError: if the two towers are wanted and PyTorch is not installed.
     """
+    if embeddings:
+        # At once, not only when their turn comes.
+        check_torch()
     if rows.is_empty():
         return pl.DataFrame(schema=MODELS_SCHEMA)
-    names = [kind.name for kind in RECOMMENDERS]
+    kinds = (*RECOMMENDERS, TwoTower) if embeddings else RECOMMENDERS
+    names = [kind.name for kind in kinds]
     n_least = min(came_after(rows, cut)["customer_id"].n_unique() for cut in CUTS[:2])
     if n_least < MIN_CUSTOMERS:
         why = (
@@ -134,13 +156,18 @@ def judge(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -
         )
     # Threads of linear algebra wait by spinning: beside other models of dbt they slow all down. And
     # sums in another order are other sums.
-    with threadpool_limits(1):
-        return _judged(rows, products, customers)
+    with threadpool_limits(1), no_warnings():
+        return _judged(rows, products, customers, kinds)
 
 
-def _judged(rows: pl.DataFrame, products: pl.DataFrame, customers: pl.DataFrame) -> pl.DataFrame:
-    names = [kind.name for kind in RECOMMENDERS]
-    standings = {cut: _standing(rows, products, cut) for cut in CUTS[:2]}
+def _judged(
+    rows: pl.DataFrame,
+    products: pl.DataFrame,
+    customers: pl.DataFrame,
+    kinds: Sequence[type[Recommender]],
+) -> pl.DataFrame:
+    names = [kind.name for kind in kinds]
+    standings = {cut: _standing(rows, products, cut, kinds) for cut in CUTS[:2]}
     lists = {cut: _lists(standing, standing.customers) for cut, standing in standings.items()}
     weights = _learned(standings["validation"], lists["validation"])
     found: dict[str, list[dict]] = {name: [] for name in (*names, HYBRID)}
@@ -200,12 +227,15 @@ def recommend(
     Returns:
         LENGTH rows of RECOMMENDATIONS_SCHEMA for each customer (fewer where there are fewer
         products that may be shown), by customer and rank.
+
+    Raises:
+        UserError: if the two towers are among the models that are used, and PyTorch is missing.
     """
     chosen = models.filter("is_chosen")["recommender"].to_list()
     if rows.is_empty() or not chosen:
         return pl.DataFrame(schema=RECOMMENDATIONS_SCHEMA)
     weights = dict(models.drop_nulls("hybrid_weight").select("recommender", "hybrid_weight").rows())
-    with threadpool_limits(1):
+    with threadpool_limits(1), no_warnings():
         return _recommended(rows, products, chosen[0], weights, rules)
 
 
@@ -217,14 +247,17 @@ def _recommended(
     rules: pl.DataFrame | None,
 ) -> pl.DataFrame:
     wanted = {n for n, w in weights.items() if w > 0} if name == HYBRID else {name}
-    standing = _standing(rows, products, "today", wanted)
+    kinds = [kind for kind in (*RECOMMENDERS, TwoTower) if kind.name in wanted]
+    standing = _standing(rows, products, "today", kinds)
     purchases, popularity = standing.purchases, _popularity(standing.purchases)
     neighbours = standing.recommenders.get(ItemNeighbours.name) or ItemNeighbours(purchases)
     restrictions = None if rules is None else Restrictions.of(rules, products, purchases.items)
-    parts = [pl.DataFrame(schema=RECOMMENDATIONS_SCHEMA)]
-    for some in blocks(np.arange(len(purchases.customers))):
+    ids = [pl.Series(known, dtype=pl.String) for known in (purchases.customers, purchases.items)]
+
+    def shown(some: np.ndarray) -> pl.DataFrame:
         if name == HYBRID:
-            scores = _fused(_lists(standing, some), weights, len(purchases.items))
+            lists = _lists_of(standing, some, popularity)
+            scores = _fused(lists, weights, len(purchases.items))
         else:
             scores = standing.recommenders[name].scores(some)
         if restrictions is None:
@@ -233,21 +266,31 @@ def _recommended(
             lists = restrictions.lists(scores, popularity, purchases.owned[some], LENGTH)
         row, place = np.nonzero(lists >= 0)
         item = lists[row, place]
-        parts.append(
-            pl.DataFrame({
-                "customer_id": purchases.customers[some[row]],
-                "recommendation_rank": place + 1,
-                "product_id": purchases.items[item],
-                "recommender": name,
-                "score": np.round(scores[row, item], 9),
-                **_reasons(purchases, neighbours, popularity, some[row], item),
-            }).cast(RECOMMENDATIONS_SCHEMA)
-        )  # fmt: skip
+        return pl.DataFrame({
+            "customer_id": ids[0].gather(some[row]),
+            "recommendation_rank": place + 1,
+            "product_id": ids[1].gather(item),
+            "recommender": pl.repeat(name, len(item), eager=True),
+            "score": np.round(scores[row, item], 9),
+            **_reasons(purchases, neighbours, popularity, some, row, item, ids[1]),
+        }).cast(RECOMMENDATIONS_SCHEMA)  # fmt: skip
+
+    parts = [pl.DataFrame(schema=RECOMMENDATIONS_SCHEMA)]
+    parts += _in_threads(shown, blocks(np.arange(len(purchases.customers))))
     return pl.concat(parts)
 
 
+def _in_threads(work: Callable[[Part], Found], parts: Iterable[Part]) -> Iterator[Found]:
+    """Give what work makes of each part, in the order of the parts."""
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        yield from pool.map(work, parts)
+
+
 def _standing(
-    rows: pl.DataFrame, products: pl.DataFrame, cut: str, wanted: set[str] | None = None
+    rows: pl.DataFrame,
+    products: pl.DataFrame,
+    cut: str,
+    kinds: Sequence[type[Recommender]] = RECOMMENDERS,
 ) -> Standing:
     """Return the recommenders as they stood at a cut, and what came after it."""
     known = known_by(rows, cut)
@@ -268,13 +311,12 @@ def _standing(
     )
     each = each[drawn(each["customer_id"].to_numpy().astype(str), MOST_JUDGED)]
     judged = np.searchsorted(customers, each["customer_id"].to_numpy().astype(str))
+    # All of them need these: made once, before any of them asks.
+    _ = purchases.owned, purchases.n_days, purchases.last_basket
+    fitted = _in_threads(lambda kind: kind(purchases, products), kinds)
     return Standing(
         purchases,
-        {
-            kind.name: kind(purchases, products)
-            for kind in RECOMMENDERS
-            if wanted is None or kind.name in wanted
-        },
+        {kind.name: recommender for kind, recommender in zip(kinds, fitted, strict=True)},
         judged,
         sparse.csr_array(Purchases.of(came, customers, items).owned[judged]),
         each["n_bought"].to_numpy(),
@@ -290,9 +332,17 @@ def _popularity(purchases: Purchases) -> np.ndarray:
 def _lists(standing: Standing, customers: np.ndarray) -> dict[str, np.ndarray]:
     """Return the first DEPTH of each recommender's list, shape (customers, DEPTH)."""
     popularity = _popularity(standing.purchases)
+    parts = list(_in_threads(lambda some: _lists_of(standing, some, popularity), blocks(customers)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in standing.recommenders}
+
+
+def _lists_of(
+    standing: Standing, customers: np.ndarray, popularity: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the same for one block of customers."""
     return {
-        name: np.concatenate([top(r.scores(some), popularity, DEPTH) for some in blocks(customers)])
-        for name, r in standing.recommenders.items()
+        name: recommender.lists(customers, popularity, DEPTH)
+        for name, recommender in standing.recommenders.items()
     }
 
 
@@ -312,11 +362,14 @@ def _worth(lists: np.ndarray, n_items: int) -> np.ndarray:
 def _fused(lists: dict[str, np.ndarray], weights: dict[str, float], n_items: int) -> np.ndarray:
     """Return the scores that the hybrid gives from the lists of the others, shape (rows, items)."""
     rows = len(next(iter(lists.values())))
-    total = np.zeros((rows, n_items))
+    # What is missing, -1, goes to a column that is cut off.
+    total = np.zeros((rows, n_items + 1))
     for name, weight in weights.items():
         if weight > 0:
-            total += weight * _worth(lists[name], n_items)
-    return total
+            worth = weight * (1 / (np.arange(lists[name].shape[1]) + 11.0))
+            # Of what is missing only the last counts, of what is there each place is another.
+            total[np.arange(rows)[:, None], lists[name]] += worth
+    return total[:, :-1]
 
 
 def _hybrid_lists(
@@ -449,31 +502,42 @@ def _reasons(
     purchases: Purchases,
     neighbours: ItemNeighbours,
     popularity: np.ndarray,
-    customer: np.ndarray,
+    customers: np.ndarray,
+    row: np.ndarray,
     item: np.ndarray,
-) -> dict[str, np.ndarray | list]:
+    ids: pl.Series,
+) -> dict[str, np.ndarray | pl.Series]:
     """Return why each item is recommended, with the numbers behind it.
 
     bought_before: on n_evidence days; bought_together: n_evidence of the n_of customers of
     because_product_id, the most similar product that the customer has bought, bought it too;
     popular: n_evidence of n_of customers bought it.
+
+    Args:
+        purchases: what customers bought.
+        neighbours: what is similar to what.
+        popularity: how many customers ever bought each item, shape (items,).
+        customers: numbers of some customers.
+        row: of each recommendation, which of these customers it is for.
+        item: and which item is recommended.
+        ids: ids of the items.
     """
-    own = np.asarray(purchases.n_days[customer, item]).ravel()
+    # Of few customers: to look something up in all their purchases takes a walk through them.
+    own = cells(purchases.n_days[customers], row, item)
     similar = sparse.csr_array(neighbours.similarity.T)[item]
-    shared = sparse.csr_array(similar.multiply(purchases.owned[customer]))
-    best = np.asarray(shared.argmax(axis=1)).ravel() if shared.shape[1] else np.zeros(len(item))
+    shared = sparse.csr_array(similar.multiply(purchases.owned[customers][row]))
+    best = first_largest(shared)
     has_link = np.diff(shared.indptr) > 0
-    both = shared_customers(purchases.owned, purchases.owned, best, item)
+    both = cells(neighbours.n_both, best, item)
     kind = np.where(own > 0, "bought_before", np.where(has_link, "bought_together", "popular"))
     linked = kind == "bought_together"
     evidence = np.select([own > 0, linked], [own, both], popularity[item])
     of = np.where(linked, popularity[best], len(purchases.customers))
     return {
-        "reason": kind,
-        "because_product_id": [
-            str(purchases.items[b]) if is_linked else None
-            for b, is_linked in zip(best, linked, strict=True)
-        ],
+        "reason": pl.Series(kind, dtype=pl.String),
+        "because_product_id": ids.gather(best).to_frame("b").select(
+            pl.when(pl.Series(linked)).then("b")
+        ).to_series(),
         "n_evidence": evidence.astype(np.int64),
         "n_of": pl.Series(of.astype(np.int64)).to_frame("n").select(
             pl.when(pl.Series(own > 0)).then(None).otherwise("n")

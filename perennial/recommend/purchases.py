@@ -38,16 +38,20 @@ class Purchases:
 
         Rows of others than these customers and items are left out. Both must be in order.
         """
-        rows = rows.unique(["customer_id", "product_id", "days_ago"]).filter(
-            pl.col("customer_id").is_in(customers.tolist()),
-            pl.col("product_id").is_in(items.tolist()),
-        ).sort("customer_id", "product_id", "days_ago")  # fmt: skip
+        rows = (
+            rows.select("customer_id", "product_id", "days_ago")
+            .join(_numbered("customer", customers), on="customer_id")
+            .join(_numbered("product", items), on="product_id")
+            .select("customer", "product", pl.col("days_ago").cast(pl.Int64))
+            .unique()
+            .sort("customer", "product", "days_ago")
+        )
         return cls(
             customers,
             items,
-            np.searchsorted(customers, rows["customer_id"].to_numpy()),
-            np.searchsorted(items, rows["product_id"].to_numpy()),
-            rows["days_ago"].to_numpy().astype(np.int64),
+            rows["customer"].to_numpy(),
+            rows["product"].to_numpy(),
+            rows["days_ago"].to_numpy(),
         )
 
     @property
@@ -88,12 +92,20 @@ class Purchases:
         return table
 
 
+def _numbered(name: str, ids: np.ndarray) -> pl.DataFrame:
+    """Return ids with their numbers in order, to join what has the ids."""
+    return pl.DataFrame({f"{name}_id": pl.Series(ids, dtype=pl.String)}).with_columns(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias(name)
+    )
+
+
 def drawn(customers: np.ndarray, most: int) -> np.ndarray:
     """Return the places of all customers, or of so many who are drawn by a hash, in order."""
     if len(customers) <= most:
         return np.arange(len(customers))
-    draw = [hashlib.md5(customer.encode()).digest() for customer in customers.tolist()]
-    return np.sort(np.array(sorted(range(len(draw)), key=draw.__getitem__)[:most], dtype=int))
+    draw = b"".join(hashlib.md5(customer.encode()).digest() for customer in customers.tolist())
+    first, second = np.frombuffer(draw, dtype=">u8").reshape(-1, 2).T
+    return np.sort(np.lexsort((second, first))[:most])
 
 
 def known_by(rows: pl.DataFrame, cut: str) -> pl.DataFrame:

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +19,7 @@ import polars as pl
 from scipy import linalg, sparse
 from scipy.sparse.linalg import svds
 
-from perennial.recommend.lists import blocks, top
+from perennial.recommend.lists import blocks, largest, roughly_largest, top
 from perennial.recommend.purchases import Purchases, drawn
 
 # Of these days what is popular is counted.
@@ -27,6 +31,20 @@ USER_NEIGHBOURS = 100
 FACTORS = 32
 # So many customers are asked for their neighbours, and learned from step by step.
 MOST_LEARNERS = 20_000
+# A table of which more than this share is filled is faster, and no larger, with its zeros.
+FULL_SHARE = 0.2
+
+
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Keep scikit-learn from saying that factors could be refined: an order of products is enough.
+
+    For the one who calls recommenders, around all threads: which warnings are shown is one setting
+    of the whole process.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="sklearn")
+        yield
 
 
 class Recommender(ABC):
@@ -46,13 +64,24 @@ class Recommender(ABC):
 
     def scores(self, customers: np.ndarray) -> np.ndarray:
         """Return the scores of all items for some customers by number, shape (n, items)."""
-        return self._scores(customers)
+        found = self._scores(customers)
+        return found.toarray() if sparse.issparse(found) else found
+
+    def lists(self, customers: np.ndarray, popularity: np.ndarray, n: int) -> np.ndarray:
+        """Return the best n items of some customers, the best first, shape (customers, n).
+
+        Args:
+            customers: numbers of the customers.
+            popularity: what comes first among equals, shape (items,).
+            n: length of the lists; the last places are -1 where there are fewer items.
+        """
+        return top(self._scores(customers), popularity, n)
 
     @abstractmethod
     def _fit(self) -> None: ...
 
     @abstractmethod
-    def _scores(self, customers: np.ndarray) -> np.ndarray: ...
+    def _scores(self, customers: np.ndarray) -> np.ndarray | sparse.csr_array: ...
 
 
 class Popular(Recommender):
@@ -67,6 +96,10 @@ class Popular(Recommender):
     def _scores(self, customers: np.ndarray) -> np.ndarray:
         return np.tile(self.n_customers, (len(customers), 1))
 
+    def lists(self, customers: np.ndarray, popularity: np.ndarray, n: int) -> np.ndarray:
+        """Return the one list that there is, for everybody."""
+        return np.tile(top(self.n_customers[None], popularity, n), (len(customers), 1))
+
 
 class PopularInCategory(Recommender):
     """What most customers bought of late who like the same category best.
@@ -80,18 +113,26 @@ class PopularInCategory(Recommender):
 
     def _fit(self) -> None:
         bought = self.purchases.owned @ _categories(self.purchases, self.products)
-        self.favourite = np.asarray(bought.toarray().argmax(axis=1)).ravel()
+        # As numbers of the categories that anybody likes best.
+        kinds, self.favourite = np.unique(first_largest(bought), return_inverse=True)
+        n_customers = len(self.favourite)
+        members = sparse.csr_array(
+            (np.ones(n_customers), (np.arange(n_customers), self.favourite)),
+            (n_customers, max(1, len(kinds))),
+        )
         of_late = self.purchases.since(POPULAR_DAYS).owned
-        members = _one_hot(pl.Series(self.favourite))
         counts = (members.T @ of_late).toarray()
         shares = counts / np.maximum(_sums(members), 1)[:, None]
         everybody = _sums(of_late) / max(1, len(self.purchases.customers))
-        # As numbers of the members, which are those of the categories that anybody likes best.
         self.shares = shares + self.OF_ALL * everybody
-        self.favourite = members.indices
 
     def _scores(self, customers: np.ndarray) -> np.ndarray:
         return self.shares[self.favourite[customers]]
+
+    def lists(self, customers: np.ndarray, popularity: np.ndarray, n: int) -> np.ndarray:
+        """Return for each customer the list of their category."""
+        kinds, places = np.unique(self.favourite[customers], return_inverse=True)
+        return top(self.shares[kinds], popularity, n)[places]
 
 
 class BuyAgain(Recommender):
@@ -119,8 +160,8 @@ class BuyAgain(Recommender):
         rate = (repeats + of_item[item] * self.PRIOR_DAYS) / (age + self.PRIOR_DAYS)
         self.rate = sparse.csr_array((rate, (customer, item)), purchases.shape)
 
-    def _scores(self, customers: np.ndarray) -> np.ndarray:
-        return self.rate[customers].toarray()
+    def _scores(self, customers: np.ndarray) -> sparse.csr_array:
+        return self.rate[customers]
 
 
 class ItemNeighbours(Recommender):
@@ -135,10 +176,15 @@ class ItemNeighbours(Recommender):
     def _fit(self) -> None:
         purchases = self.purchases
         both = sparse.csc_array(purchases.owned.T @ purchases.owned)
-        self.similarity = _nearest(_cosine(both), ITEM_NEIGHBOURS)
+        self.similarity = nearest(_cosine(both), ITEM_NEIGHBOURS)
+        # How many customers bought both, of the same pairs.
+        pairs = self.similarity.tocoo()
+        counts = cells(sparse.csr_array(both), pairs.row, pairs.col)
+        self.n_both = sparse.csr_array((counts, (pairs.row, pairs.col)), both.shape)
+        self._by_row = sparse.csr_array(self.similarity)
 
-    def _scores(self, customers: np.ndarray) -> np.ndarray:
-        return (self.purchases.owned[customers] @ self.similarity).toarray()
+    def _scores(self, customers: np.ndarray) -> sparse.csr_array:
+        return self.purchases.owned[customers] @ self._by_row
 
 
 class UserNeighbours(Recommender):
@@ -150,13 +196,79 @@ class UserNeighbours(Recommender):
     name = "user_neighbours"
 
     def _fit(self) -> None:
-        self.unit = _unit(self.purchases.owned)
-        self.asked = _learners(self.purchases)
+        self._ask(self.purchases.owned)
+        lengths = np.sqrt(np.diff(self.table.indptr))
+        self.scale = 1 / np.where(lengths > 0, lengths, 1.0)
+        self._rough_scale = self.scale[self.asked].astype(np.float32)
 
-    def _scores(self, customers: np.ndarray) -> np.ndarray:
-        alike = sparse.csc_array(self.unit[self.asked] @ self.unit[customers].T)
-        alike = _nearest(_without(alike, self.asked, customers), USER_NEIGHBOURS)
-        return (alike.T @ self.purchases.owned[self.asked]).toarray()
+    def _ask(self, table: sparse.csr_array) -> None:
+        """Keep the table that customers are compared by, and its part of those who are asked."""
+        self.table = table
+        self.asked = _learners(self.purchases)
+        self.of_asked = table[self.asked]
+        row, item = self.of_asked.nonzero()
+        # Most customers share a popular item with thousands: a full table of whole numbers is the
+        # shortest way then, and the narrower these are, the shorter. This is the most that sums
+        # can come to.
+        most = np.zeros(table.shape[1])
+        np.maximum.at(most, item, self.of_asked.data)
+        kind = np.min_scalar_type(int((table @ most).max(initial=0)))
+        self.by_item = np.zeros((table.shape[1], len(self.asked)), kind)
+        self.by_item[item, row] = self.of_asked.data
+
+    def _scores(self, customers: np.ndarray) -> sparse.csr_array:
+        n_asked = len(self.asked)
+        table = self.table[customers]
+        items = np.repeat(table.indices, table.data.astype(int))
+        ends = np.append(0, np.cumsum(table.data.astype(int)))[table.indptr]
+        own = np.searchsorted(self.asked, customers)
+        is_asked = self.asked[np.minimum(own, n_asked - 1)] == customers
+        # Few rows at once stay near the processor.
+        shared = np.empty((8, n_asked), self.by_item.dtype)
+        rough = np.empty((8, n_asked), np.float32)
+        taken = np.empty((64, n_asked), self.by_item.dtype)
+        found = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
+        for first in range(0, len(customers), len(shared)):
+            some = customers[first : first + len(shared)]
+            n = len(some)
+            shared[:n] = 0
+            for row, (begin, end) in enumerate(pairwise(ends[first : first + n + 1].tolist())):
+                for part in range(begin, end, len(taken)):
+                    rows = items[part : min(part + len(taken), end)]
+                    np.take(self.by_item, rows, axis=0, out=taken[: len(rows)], mode="clip")
+                    shared[row] += np.add.reduce(taken[: len(rows)], axis=0, dtype=shared.dtype)
+            # Nobody is their own neighbour.
+            is_own = np.flatnonzero(is_asked[first : first + n])
+            shared[is_own, own[first + is_own]] = 0
+            slack = self._roughly_alike(shared[:n], some, rough[:n])
+            row, column = roughly_largest(rough[:n], USER_NEIGHBOURS, slack)
+            alike = self._alike(shared[row, column], some[row], self.asked[column])
+            chosen = largest(row, alike, n, USER_NEIGHBOURS)
+            found.append((row[chosen] + first, column[chosen], alike[chosen]))
+        row, column, alike = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        near = sparse.csr_array((alike, (row, column)), (len(customers), n_asked))
+        return near @ self.of_asked
+
+    def _roughly_alike(
+        self, shared: np.ndarray, customers: np.ndarray, found: np.ndarray
+    ) -> np.ndarray:
+        """Put into found how alike customers and all asked are, in a unit of each customer's own.
+
+        Args:
+            shared: products of their rows, shape (customers, asked).
+            customers: numbers of the customers.
+            found: what is written, shape (customers, asked).
+
+        Returns:
+            By how much it may be wrong, shape (customers,).
+        """
+        np.multiply(shared, self._rough_scale, out=found)
+        # Nothing to do with each other is exactly 0.
+        return np.full(len(customers), 1e-6 * found.max(initial=0))
+
+    def _alike(self, shared: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Return the cosines of customers by number, from how many items they share."""
+        return shared * (self.scale[one] * self.scale[other])
 
 
 class PearsonNeighbours(UserNeighbours):
@@ -169,26 +281,33 @@ class PearsonNeighbours(UserNeighbours):
     name = "pearson_neighbours"
 
     def _fit(self) -> None:
-        self.asked = _learners(self.purchases)
-        table = self.purchases.n_days
-        n_items = max(1, table.shape[1])
+        self._ask(self.purchases.n_days)
+        table, n_items = self.table, max(1, self.table.shape[1])
         self.mean = np.asarray(table.sum(axis=1), dtype=float).ravel() / n_items
         squares = np.asarray(table.multiply(table).sum(axis=1), dtype=float).ravel() / n_items
-        self.spread = np.sqrt(np.maximum(squares - self.mean**2, 0))
+        spread = np.sqrt(np.maximum(squares - self.mean**2, 0))
+        self.spread = np.where(spread > 0, spread, np.inf)
 
-    def _scores(self, customers: np.ndarray) -> np.ndarray:
-        table, n_items = self.purchases.n_days, self.purchases.shape[1]
-        # Who shares no product correlates below 0.
-        both = sparse.coo_array(table[self.asked] @ table[customers].T)
-        one, other = self.asked[both.row], customers[both.col]
-        spread = np.where(self.spread > 0, self.spread, np.inf)
-        alike = (both.data / max(1, n_items) - self.mean[one] * self.mean[other]) / (
-            spread[one] * spread[other]
-        )
-        alike = sparse.csc_array((np.maximum(alike, 0), (both.row, both.col)), both.shape)
-        near = _nearest(_without(alike, self.asked, customers), USER_NEIGHBOURS)
-        # The averages of the neighbours are the same for all products.
-        return (near.T @ table[self.asked]).toarray()
+        of_asked = 1 / self.spread[self.asked]
+        self._rough_scale = (of_asked / n_items).astype(np.float32)
+        self._rough_mean = (self.mean[self.asked] * of_asked).astype(np.float32)
+
+    def _roughly_alike(
+        self, shared: np.ndarray, customers: np.ndarray, found: np.ndarray
+    ) -> np.ndarray:
+        np.multiply(shared, self._rough_scale, out=found)
+        largest = found.max(axis=1, initial=0)
+        for row, customer in zip(found, customers, strict=True):
+            row -= self._rough_mean * np.float32(self.mean[customer])
+        return 1e-6 * largest
+
+    def _alike(self, shared: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Return the correlations; who shares no product correlates below 0.
+
+        The averages of the neighbours are the same for all products, and need not be added.
+        """
+        alike = shared / max(1, self.table.shape[1]) - self.mean[one] * self.mean[other]
+        return alike / (self.spread[one] * self.spread[other])
 
 
 class Factors(Recommender):
@@ -232,17 +351,12 @@ class NonNegativeFactors(Recommender):
         self.model = None
         if k and learners.nnz:
             self.model = NMF(k, init="nndsvda", random_state=0, max_iter=self.ROUNDS, tol=1e-3)
-            with warnings.catch_warnings():
-                # So many rounds are enough for an order of products.
-                warnings.simplefilter("ignore")
-                self.model.fit(sparse.csr_array(learners))
+            self.model.fit(sparse.csr_array(learners))
 
     def _scores(self, customers: np.ndarray) -> np.ndarray:
         if self.model is None:
             return np.zeros((len(customers), self.purchases.shape[1]))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            mixture = self.model.transform(sparse.csr_array(self.purchases.owned[customers]))
+        mixture = self.model.transform(sparse.csr_array(self.purchases.owned[customers]))
         return mixture @ self.model.components_
 
 
@@ -271,10 +385,17 @@ class AlternatingLeastSquares(Recommender):
         """Return the factors of the rows, those of the columns given."""
         gram = other.T @ other + self.RIDGE * np.eye(FACTORS)
         found = np.zeros((table.shape[0], FACTORS))
-        for row in np.flatnonzero(np.diff(table.indptr)):
-            chosen = other[table.indices[table.indptr[row] : table.indptr[row + 1]]]
-            left = gram + self.CONFIDENCE * chosen.T @ chosen
-            found[row] = np.linalg.solve(left, (1 + self.CONFIDENCE) * chosen.sum(axis=0))
+        n_each = np.diff(table.indptr)
+        # Rows of as many values are solved together, so many that they take some megabytes.
+        for n in np.unique(n_each[n_each > 0]):
+            alike = np.flatnonzero(n_each == n)
+            step = max(1, 200_000 // (FACTORS * (FACTORS + n)))
+            for first in range(0, len(alike), step):
+                rows = alike[first : first + step]
+                chosen = other[table.indices[table.indptr[rows][:, None] + np.arange(n)]]
+                left = gram + (self.CONFIDENCE * chosen).transpose(0, 2, 1) @ chosen
+                right = (1 + self.CONFIDENCE) * chosen.sum(axis=1)
+                found[rows] = np.linalg.solve(left, right[:, :, None])[:, :, 0]
         return found
 
     def _scores(self, customers: np.ndarray) -> np.ndarray:
@@ -302,11 +423,12 @@ class Ease(Recommender):
         self.weights = -inverse / np.diag(inverse)
         np.fill_diagonal(self.weights, 0)
         self.table = sparse.csr_array(table)
+        # The others get nothing.
+        self._for_all = np.zeros((len(self.chosen), len(purchases.items)))
+        self._for_all[:, self.chosen] = self.weights
 
     def _scores(self, customers: np.ndarray) -> np.ndarray:
-        found = np.zeros((len(customers), len(self.purchases.items)))
-        found[:, self.chosen] = self.table[customers] @ self.weights
-        return found
+        return self.table[customers] @ self._for_all
 
 
 class NextInSequence(Recommender):
@@ -329,10 +451,11 @@ class NextInSequence(Recommender):
         before, after = baskets[follows], baskets[follows + 1]
         steps = sparse.csr_array(before.T @ after)
         # As if ten steps more had led from each item to nothing: few steps say little.
-        self.steps = sparse.csr_array(sparse.diags_array(1 / (_sums(before) + 10)) @ steps)
+        scale = sparse.diags_array(1 / (_sums(before) + 10))
+        self.steps = _full(sparse.csr_array(scale @ steps))
 
-    def _scores(self, customers: np.ndarray) -> np.ndarray:
-        return (self.purchases.last_basket[customers] @ self.steps).toarray()
+    def _scores(self, customers: np.ndarray) -> np.ndarray | sparse.csr_array:
+        return self.purchases.last_basket[customers] @ self.steps
 
 
 class Content(Recommender):
@@ -369,9 +492,13 @@ class Content(Recommender):
             else sparse.csr_array((len(purchases.items), 1))
         )
 
-    def _scores(self, customers: np.ndarray) -> np.ndarray:
-        profile = self.purchases.owned[customers] @ self.items
-        return (profile @ self.items.T).toarray()
+    @cached_property
+    def similarity(self) -> np.ndarray | sparse.csr_array:
+        """Return the products of all pairs: a customer has fewer items than these have words."""
+        return _full(sparse.csr_array(self.items @ self.items.T))
+
+    def _scores(self, customers: np.ndarray) -> np.ndarray | sparse.csr_array:
+        return self.purchases.owned[customers] @ self.similarity
 
 
 class OtherCategories(Recommender):
@@ -385,18 +512,20 @@ class OtherCategories(Recommender):
 
     def _fit(self) -> None:
         owned = self.purchases.owned
-        self.kinds = sparse.csr_array(_categories(self.purchases, self.products))
-        self.bought = sparse.csr_array(owned @ self.kinds)
+        kinds = sparse.csr_array(_categories(self.purchases, self.products))
+        self.kind = kinds.indices
+        self.bought = sparse.csr_array(owned @ kinds)
         member = self.bought.copy()
         member.data[:] = 1
         # As if ten customers more had the category and bought nothing.
         self.shares = (member.T @ owned).toarray() / (_sums(member) + 10)[:, None]
 
     def _scores(self, customers: np.ndarray) -> np.ndarray:
-        bought = self.bought[customers].toarray()
-        weight = bought / np.maximum(bought.sum(axis=1, keepdims=True), 1)
-        is_other = (bought @ self.kinds.T.toarray()) == 0
-        return (weight @ self.shares) * is_other
+        bought = self.bought[customers]
+        scale = sparse.diags_array(1 / np.maximum(_sums(bought.T), 1))
+        found = (scale @ bought) @ self.shares
+        found *= (bought.toarray() == 0)[:, self.kind]
+        return found
 
 
 RECOMMENDERS: tuple[type[Recommender], ...] = (
@@ -413,6 +542,35 @@ def _categories(purchases: Purchases, products: pl.DataFrame | None) -> sparse.c
         return sparse.csr_array(np.ones((len(known), 1)))
     found = known.join(products, on="product_id", how="left", maintain_order="left")["category"]
     return _one_hot(found.cast(pl.String).fill_null(""))
+
+
+def cells(table: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Return the values of some cells of a table, given by rows and columns, shape (cells,)."""
+    # Of no cells scipy returns a table.
+    return np.asarray(table[row, column], dtype=float).ravel() if len(row) else np.zeros(0)
+
+
+def first_largest(table: sparse.csr_array) -> np.ndarray:
+    """Return the column of each row's largest value, the first of equals, shape (rows,).
+
+    Values are above 0; of an empty row it is 0. scipy's argmax goes row by row.
+    """
+    table = sparse.csr_array(table)
+    found = np.zeros(table.shape[0], np.int64)
+    n_each = np.diff(table.indptr)
+    filled = np.flatnonzero(n_each)
+    if len(filled):
+        first = table.indptr[:-1][filled]
+        largest = np.repeat(np.maximum.reduceat(table.data, first), n_each[filled])
+        columns = np.where(table.data == largest, table.indices, table.shape[1])
+        found[filled] = np.minimum.reduceat(columns, first)
+    return found
+
+
+def _full(table: sparse.csr_array) -> np.ndarray | sparse.csr_array:
+    """Return a table with its zeros where these are few, for what is multiplied by it often."""
+    n_cells = table.shape[0] * table.shape[1]
+    return table.toarray() if table.nnz > FULL_SHARE * n_cells else table
 
 
 def _sums(table: sparse.sparray) -> np.ndarray:
@@ -435,16 +593,7 @@ def _learners(purchases: Purchases) -> np.ndarray:
     return drawn(purchases.customers, MOST_LEARNERS)
 
 
-def _without(table: sparse.csc_array, rows: np.ndarray, columns: np.ndarray) -> sparse.csc_array:
-    """Return a table of customers by customers without anybody's own cell."""
-    is_same = rows[:, None] == columns[None, :]
-    own = sparse.csc_array(is_same.astype(float))
-    found = sparse.csc_array(table - table.multiply(own))
-    found.eliminate_zeros()
-    return found
-
-
-def _nearest(table: sparse.csc_array, n: int) -> sparse.csc_array:
+def nearest(table: sparse.csc_array, n: int) -> sparse.csc_array:
     """Return the n largest values of each column, those above 0; of equal ones the first rows'."""
     values, rows, columns = [np.zeros(0)], [np.zeros(0, int)], [np.zeros(0, int)]
     for some in blocks(np.arange(table.shape[1])):

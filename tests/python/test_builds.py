@@ -243,6 +243,10 @@ def test_bad_folders_get_a_sentence(lacking, sentence, tmp_path):
             "setting 'similarity': there is no topk; it has way, top_k, min_count,",
         ),
         (
+            "{recommenders: {embeddings: maybe}}",
+            "setting 'recommenders.embeddings': maybe is neither true nor false",
+        ),
+        (
             "{rfm_weights: {recency: 1}}",
             "setting 'rfm_weights': {'recency': 1} needs recency, frequency and",
         ),

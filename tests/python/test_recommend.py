@@ -15,7 +15,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from perennial.recommend import judge, judging, recommend
 from perennial.recommend import recommenders as ways
-from perennial.recommend.lists import interval, measures, top
+from perennial.recommend.lists import interval, largest, measures, roughly_largest, top
 from perennial.recommend.purchases import Purchases
 from perennial.recommend.restrictions import Restrictions
 
@@ -84,18 +84,50 @@ def test_what_may_not_be_shown_is_not():
 
 def test_lists_are_those_of_sorting_everything():
     rng = np.random.default_rng(1)
-    for n_items, n in ((7, 3), (7, 7), (3, 5), (40, 10)):
-        # Many ties, and items that must not be shown.
-        scores = rng.integers(0, 4, (30, n_items)).astype(float)
-        scores[rng.random(scores.shape) < 0.2] = -np.inf
+    for n_items, n in ((7, 3), (7, 7), (3, 5), (40, 10), (300, 5), (300, 50)):
+        shape = (70, n_items)
+        never = np.where(rng.random(shape) < 0.2, -np.inf, 0)
         popularity = rng.integers(0, 3, n_items)
-        found = top(scores, popularity, n)
-        assert found.shape == (30, n)
-        for row, values in zip(found, scores, strict=True):
-            order = sorted(range(n_items), key=lambda i: (-values[i], -popularity[i], i))
-            expected = [i for i in order[:n] if values[i] > -np.inf]
-            assert row.tolist() == expected + [-1] * (n - len(expected))
+        for scores in (
+            # Many ties, and items that must not be shown.
+            rng.integers(0, 4, shape) + never,
+            rng.integers(-3, 4, shape) * 1e7 / 3 + never,
+            # Few have a score; none differs from its neighbours by more than is rounded away.
+            np.where(rng.random(shape) < 0.02, rng.random(shape), 0),
+            np.where(rng.random(shape) < 0.05, rng.normal(size=shape), 0),
+            rng.integers(-3, 4, shape) * 3e-10,
+            rng.normal(size=shape).round(1) + rng.integers(-1, 2, shape) * 3e-10,
+        ):
+            found = top(scores, popularity, n)
+            assert found.shape == (len(scores), n)
+            for row, values in zip(found, np.round(scores, 9), strict=True):
+                order = sorted(range(n_items), key=lambda i: (-values[i], -popularity[i], i))
+                expected = [i for i in order[:n] if values[i] > -np.inf]
+                assert row.tolist() == expected + [-1] * (n - len(expected))
+            if np.isfinite(scores).all():
+                assert (top(sparse.csr_array(scores), popularity, n) == found).all()
     assert top(np.zeros((2, 0)), np.zeros(0), 3).tolist() == [[-1] * 3] * 2
+    assert top(np.zeros((0, 5)), np.zeros(5), 3).shape == (0, 3)
+
+
+def test_the_largest_of_rows_with_many_equals_are_the_first():
+    rng = np.random.default_rng(8)
+    for n_columns, n in ((3, 5), (40, 20), (500, 5)):
+        values = np.maximum(rng.integers(-4, 5, (20, n_columns)) / 4, 0)
+        values += np.where(values > 0, rng.integers(0, 2, values.shape) * 1e-11, 0)
+        rough = (values * 0.7 + 1e-8 * (values > 0)).astype(np.float32)
+        row, column = roughly_largest(rough, n, np.full(20, 1e-6))
+        chosen = largest(row, values[row, column], 20, n)
+        for r in range(20):
+            order = np.argsort(-values[r].round(9), kind="stable")[:n]
+            expected = sorted(c for c in order if values[r, c] > 0)
+            assert column[chosen[row[chosen] == r]].tolist() == expected
+
+
+def test_the_first_of_the_largest_of_each_row():
+    table = np.array([[0, 2, 3, 3], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 5]])
+    assert ways.first_largest(sparse.csr_array(table)).tolist() == [2, 0, 0, 3]
+    assert ways.first_largest(sparse.csr_array((0, 3))).tolist() == []
 
 
 def test_measures_by_hand():
@@ -393,7 +425,7 @@ def test_what_comes_later_moves_no_list(judged):
     assert of_validation(again).equals(of_validation(judged))
 
 
-def test_recommendations_are_explained_and_the_same_whatever_the_order_of_rows(judged):
+def test_recommendations_are_explained_and_the_same_whatever_the_order_of_rows(judged, monkeypatch):
     rows = shop()
     found = recommend(rows, PRODUCTS, judged)
     assert dict(found.schema) == judging.RECOMMENDATIONS_SCHEMA
@@ -402,6 +434,9 @@ def test_recommendations_are_explained_and_the_same_whatever_the_order_of_rows(j
     shuffled = rows.sample(fraction=1, shuffle=True, seed=2)
     assert recommend(shuffled, PRODUCTS, judged).equals(found)
     assert judge(shuffled, PRODUCTS, PEOPLE).equals(judged)
+    with monkeypatch.context() as patch:
+        patch.setattr(judging, "N_THREADS", 1)
+        assert recommend(rows, PRODUCTS, judged).equals(found)
     # The numbers of the reasons, counted from the rows.
     days = rows.group_by("customer_id", "product_id").agg(pl.col("days_ago").n_unique())
     owners = rows.group_by("product_id").agg(who=pl.col("customer_id").unique())
@@ -486,6 +521,20 @@ def test_odd_shops_get_finite_scores(way, rows):
     )
     assert scores.shape == purchases.shape
     assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("way", ways.RECOMMENDERS)
+def test_lists_are_those_of_the_scores(way):
+    """Whatever short way a recommender takes to them."""
+    purchases = random_purchases(10, n_customers=600, n_items=90)
+    products = pl.DataFrame({
+        "product_id": purchases.items,
+        "category": [f"k{n % 7}" for n in range(len(purchases.items))],
+    })  # fmt: skip
+    fitted = way(purchases, products)
+    popularity = np.asarray(purchases.owned.sum(axis=0), dtype=float).ravel()
+    expected = top(fitted.scores(everyone(purchases)), popularity, 5)
+    assert (fitted.lists(everyone(purchases), popularity, 5) == expected).all()
 
 
 # The warehouse
