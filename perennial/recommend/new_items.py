@@ -45,14 +45,15 @@ class NewItems:
 
     Attributes:
         purchases: what was known at the cut, of the new items and of the most bought others.
-        new: numbers of the new items, in order, shape (new items,).
+        new: numbers of the new items, MOST_ITEMS at most, in order, shape (new items,).
         n_customers: customers who had bought each of them by then, shape (new items,).
     """
 
     def __init__(self, rows: pl.DataFrame, new: pl.DataFrame, products: pl.DataFrame, cut: str):
         """Take what was known at the cut; arguments as those of judge_new_items."""
         known = known_by(rows, cut)
-        own = new.filter(cut=cut).sort("product_id")
+        own = new.filter(cut=cut).sort(["n_customers", "product_id"], descending=[True, False])
+        own = own.head(MOST_ITEMS).sort("product_id")
         buyers = known.group_by("product_id").agg(n=pl.col("customer_id").n_unique())
         most = buyers.sort(["n", "product_id"], descending=[True, False]).head(MOST_ITEMS)
         items = pl.concat([most["product_id"], own["product_id"]]).unique().sort().to_numpy()
