@@ -62,8 +62,10 @@ def by_perennial(file: str) -> pl.DataFrame:
     from perennial.affinity.similarity import Baskets, most_similar
 
     basket, item = read(file)
-    n_item = np.bincount(item)
-    order = np.lexsort((np.arange(len(n_item)), -n_item))
+    # In pieces, as numpy makes greater numbers of all that it counts.
+    n_items = int(item.max()) + 1
+    n_item = sum(np.bincount(some, minlength=n_items) for some in np.array_split(item, 100))
+    order = np.lexsort((np.arange(n_items), -n_item))
     number = np.empty(len(n_item), np.int32)
     number[order] = np.arange(len(n_item), dtype=np.int32)
     baskets = Baskets(basket, number[item], None, int(basket.max()) + 1, len(n_item))

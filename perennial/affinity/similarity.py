@@ -3,7 +3,8 @@
 A basket of n items holds n * (n - 1) / 2 pairs. Here a pair is met once: items are numbered from
 the most frequent on, and each is counted with those of a greater number in the same baskets. What
 follows an item in its baskets is gathered for some items at a time and counted by number, in
-arrays that fit into the processor's cache; pairs below the least count are let go at once.
+arrays that fit into the processor's cache. Pairs below the least count are let go at once, and so
+are those that cannot be among the most similar of either item.
 """
 
 from __future__ import annotations
@@ -12,15 +13,22 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from scipy import sparse
 
-# Of so many lines the pairs are gathered at a time.
-LINES = 50_000
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 THREADS = 2
+# So many lines are put in order, or their pairs gathered, at a time.
+LINES = 32_000
+# So many items of a basket are copied at once.
+WIDTH = 4
+# Lines are sorted by item in so many tables: what is written at a time shall fit into the cache.
+TABLES = 8
 # A table of partners has so many cells.
 CELLS = 1_000_000
 # Where fewer than one in so many cells of a block would be counted, its pairs are sorted instead.
@@ -126,96 +134,261 @@ def pairs_in_parts(baskets: Baskets, min_count: int = 1) -> Iterator[tuple[np.nd
     Yields:
         The arrays of Pairs, of one part.
     """
-    n_items, n_lines = baskets.n_items, len(baskets.item)
-    lines = np.arange(n_lines, dtype=_whole(n_lines))
-    # By item, and from there by basket: so the items of a basket stand in order, and each line of
-    # an item knows its place among those of its basket. Both sort by counting.
-    shape = (n_items, baskets.n_baskets)
-    by_item = sparse.coo_array((lines, (baskets.item, baskets.basket)), shape)
-    # Else scipy would look for lines that are there twice.
-    by_item.has_canonical_format = True
-    by_item = by_item.tocsr()
-    source, by_item.data = by_item.data, lines
-    by_basket = by_item.tocsc()
-    items, starts = by_basket.indices, by_item.indptr
-    basket, ends = by_item.indices, by_basket.indptr[1:]
-    place = np.empty_like(lines)
-    place[by_basket.data] = lines
-    weight = weights = None
-    if baskets.weight is not None:
-        weight = baskets.weight[source]
-        weights = weight[by_basket.data]
-    del by_basket, by_item, source, lines
-
-    def counted(bounds: tuple[int, int]) -> list[tuple[np.ndarray, ...]]:
-        first, last = bounds
-        some = slice(starts[first], starts[last])
-        # The places that follow each line's own in its basket.
-        n_after = ends[basket[some]] - place[some] - 1
-        offset = np.append(0, np.cumsum(n_after, dtype=np.int64))
-        after = np.arange(offset[-1])
-        after += np.repeat(place[some] + 1 - offset[:-1], n_after)
-        found = items[after]
-        n_met = np.diff(offset[starts[first : last + 1] - starts[first]])
-        worth = None
-        if weights is not None:
-            worth = weights[after] * np.repeat(weight[some], n_after)
-        is_dense = len(found) * SPARSE > (last - first) * (n_items - first)
-        count = _by_cell if is_dense else _by_sorting
-        return list(count(found, worth, n_met, first, n_items, min_count))
-
-    bounds = [0]
-    while bounds[-1] < n_items:
-        last = int(np.searchsorted(starts, starts[bounds[-1]] + LINES, side="right")) - 1
-        bounds.append(min(max(last, bounds[-1] + 1), n_items))
+    words = _Words.of(baskets)
     with ThreadPoolExecutor(THREADS) as threads:
-        for rows in threads.map(counted, pairwise(bounds)):
-            yield from rows
+        yield from threads.map(lambda part: _count(words, *part, min_count), words.parts())
+
+
+@dataclass(frozen=True)
+class _ByBasket:
+    """Lines, one basket after the other.
+
+    Attributes:
+        item: as in Baskets, shape (lines,).
+        weight: as in Baskets, shape (lines,), or None.
+        starts: where the lines of each basket begin and the last ends, shape (n_baskets + 1,).
+    """
+
+    item: np.ndarray
+    weight: np.ndarray | None
+    starts: np.ndarray
+
+    @staticmethod
+    def of(baskets: Baskets) -> _ByBasket:
+        """Sort lines by basket, unless they are; items of a basket may be in any order."""
+        basket, item, weight = baskets.basket, baskets.item, baskets.weight
+        if (basket[1:] >= basket[:-1]).all():
+            firsts = np.flatnonzero(np.append(True, basket[1:] != basket[:-1])[: len(basket)])
+            lengths = np.zeros(baskets.n_baskets, np.int64)
+            lengths[basket[firsts]] = np.diff(firsts, append=len(basket))
+            return _ByBasket(item, weight, np.append(0, np.cumsum(lengths)))
+        data = np.zeros(len(item), np.int8) if weight is None else weight
+        table = _counted_out(data, basket, item, (baskets.n_baskets, baskets.n_items))
+        weight = None if weight is None else table.data
+        return _ByBasket(table.indices, weight, table.indptr.astype(np.int64))
+
+
+@dataclass(frozen=True)
+class _ByItem:
+    """Lines that others follow in their basket, by item and basket.
+
+    Attributes:
+        starts: where the lines of each item begin and the last ends, shape (n_items + 1,).
+        word: the word in which begins what follows, shape (lines,).
+        n_words: how many words that are, at least one; shape (lines,).
+        weight: as in Baskets, shape (lines,), or None.
+    """
+
+    starts: np.ndarray
+    word: np.ndarray
+    n_words: np.ndarray
+    weight: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Baskets in words of some items each, so that what follows a line is copied by the word.
+
+    The items of a basket stand in order, from the beginning of a word on; its last word is filled
+    up with a number that no item has. What follows a line may begin within a word: what stands
+    before it there has a smaller number, is counted too, and left out where counts are read.
+
+    Attributes:
+        item: numbers of items, shape (words, WIDTH).
+        weight: what they weigh, of the same shape, or None.
+        lines: the lines of some baskets, then those of the next.
+        n_items: how many items there are, and what words are filled up with.
+    """
+
+    item: np.ndarray
+    weight: np.ndarray | None
+    lines: list[_ByItem]
+    n_items: int
+
+    @staticmethod
+    def of(baskets: Baskets) -> _Words:
+        """Put baskets in words."""
+        by_basket = _ByBasket.of(baskets)
+        starts, n_items = by_basket.starts, baskets.n_items
+        # Where the words of each basket begin and the last ends.
+        bounds = np.append(0, np.cumsum(-(-np.diff(starts) // WIDTH)))
+        shape = (int(bounds[-1]), WIDTH)
+        item = np.full(shape, n_items, np.uint16 if n_items < 2**16 else np.int32)
+        weight = None if baskets.weight is None else np.zeros(shape)
+        words = _Words(item, weight, [], n_items)
+        cuts = np.searchsorted(starts, np.linspace(0, starts[-1], TABLES + 1)).tolist()
+        cuts[-1] = len(starts) - 1
+        with ThreadPoolExecutor(THREADS) as threads:
+            words.lines.extend(
+                threads.map(lambda part: words._write(by_basket, bounds, *part), pairwise(cuts))
+            )
+        return words
+
+    def _write(self, by_basket: _ByBasket, bounds: np.ndarray, begin: int, end: int) -> _ByItem:
+        """Write some baskets, of which the words are known, and return their lines."""
+        starts = by_basket.starts[begin : end + 1]
+        bounds = bounds[begin : end + 1]
+        lengths = np.diff(starts)
+        # How much further lines stand for the words filled up before them.
+        shift = WIDTH * bounds[:-1] - starts[:-1]
+        n_lines = int(starts[-1] - starts[0]) - np.count_nonzero(lengths)
+        kind = _whole(max(self.n_items, len(self.item)))
+        item, word = np.empty(n_lines, kind), np.empty(n_lines, kind)
+        n_words = np.empty(n_lines, np.min_scalar_type(int(np.diff(bounds).max(initial=0))))
+        weight = None if self.weight is None else np.empty(n_lines)
+        done = 0
+        for first, last in _parts(starts):
+            lines = slice(starts[first], starts[last])
+            basket = np.repeat(np.arange(first, last), lengths[first:last])
+            key = basket * self.n_items
+            key += by_basket.item[lines]
+            own_weight = None if weight is None else by_basket.weight[lines]
+            if not (key[1:] > key[:-1]).all():
+                # Baskets stand in order already, which a stable sort makes use of.
+                if weight is None:
+                    key.sort(kind="stable")
+                else:
+                    order = np.argsort(key, kind="stable")
+                    key, own_weight = key[order], own_weight[order]
+            key -= basket * self.n_items
+            own = key.astype(self.item.dtype)
+            place = np.arange(lines.start, lines.stop)
+            place += shift[basket]
+            self.item.ravel()[place] = own
+            if weight is not None:
+                self.weight.ravel()[place] = own_weight
+            after = (place + 1) // WIDTH
+            # The last of a basket is followed by none.
+            is_followed = np.append(basket[1:] == basket[:-1], False)[: len(basket)]
+            some = slice(done, done + np.count_nonzero(is_followed))
+            item[some], word[some] = own[is_followed], after[is_followed]
+            n_words[some] = (bounds[basket + 1] - after)[is_followed]
+            if weight is not None:
+                weight[some] = own_weight[is_followed]
+            done = some.stop
+        data = n_words if weight is None else np.arange(n_lines, dtype=_whole(n_lines))
+        table = _counted_out(data, item, word, (self.n_items, len(self.item)))
+        if weight is not None:
+            weight, n_words = weight[table.data], n_words[table.data]
+        else:
+            n_words = table.data
+        return _ByItem(table.indptr, table.indices, n_words, weight)
+
+    def parts(self) -> list[tuple[int, int]]:
+        """Return from which item to which to count at a time."""
+        return _parts(sum(lines.starts.astype(np.int64) for lines in self.lines))
+
+    def after(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Return what follows the lines of some items, item by item.
+
+        Returns:
+            Numbers of items, less `first`; among them are some up to that of the item itself, and
+            some that no item has. Products of both weights, or None. Where what follows each item
+            begins and the last ends.
+        """
+        # From all tables, by item.
+        counts = np.stack([np.diff(lines.starts[first : last + 1]) for lines in self.lines])
+        starts = np.append(0, np.cumsum(counts.sum(axis=0)))
+        begins = starts[:-1] + np.cumsum(counts, axis=0) - counts
+        word, n_words = np.empty((2, starts[-1]), np.intp)
+        weight = None if self.weight is None else np.empty(starts[-1])
+        for lines, count, begin in zip(self.lines, counts, begins, strict=True):
+            some = slice(lines.starts[first], lines.starts[last])
+            place = np.arange(some.stop - some.start)
+            place += np.repeat(begin - (lines.starts[first:last] - some.start), count)
+            word[place], n_words[place] = lines.word[some], lines.n_words[some]
+            if weight is not None:
+                weight[place] = lines.weight[some]
+        # From word to word, and from the last of a line to the first of the next.
+        offset = np.append(0, np.cumsum(n_words))
+        which = np.ones(offset[-1], np.intp)
+        which[offset[:-1]] = word
+        which[offset[1:-1]] -= (word + n_words - 1)[:-1]
+        np.cumsum(which, out=which)
+        found = self.item.take(which, axis=0).ravel()
+        np.maximum(found, first, out=found)
+        found -= found.dtype.type(first)
+        if weight is not None:
+            weight = (self.weight.take(which, axis=0) * np.repeat(weight, n_words)[:, None]).ravel()
+        return found, weight, WIDTH * offset[starts]
+
+
+def _counted_out(
+    data: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
+) -> sparse.csr_array:
+    """Sort by row, by counting; in a row the order stays as it is."""
+    table = sparse.coo_array((data, (rows, columns)), shape)
+    # Else scipy would look for cells that are there twice.
+    table.has_canonical_format = True
+    return table.tocsr()
+
+
+def _parts(starts: np.ndarray) -> list[tuple[int, int]]:
+    """Cut rows that begin at these lines into runs of at most LINES lines, or of one row."""
+    bounds = [0]
+    while bounds[-1] < len(starts) - 1:
+        last = int(np.searchsorted(starts, starts[bounds[-1]] + LINES, side="right")) - 1
+        bounds.append(max(last, bounds[-1] + 1))
+    return list(pairwise(bounds))
+
+
+def _count(words: _Words, first: int, last: int, least: int) -> tuple[np.ndarray, ...]:
+    """Return the arrays of Pairs of some items with those of a greater number."""
+    found, worth, starts = words.after(first, last)
+    n = words.n_items - first
+    count = _by_cell if len(found) * SPARSE > (last - first) * n else _by_sorting
+    one, other, n_both, weight = count(found, worth, starts, n, least)
+    return (
+        (one + first).astype(np.int32),
+        (other + first).astype(np.int32),
+        n_both.astype(np.int32),
+        weight,
+    )
 
 
 def _by_cell(
-    found: np.ndarray, worth: np.ndarray | None, n_met: np.ndarray, first: int, n: int, least: int
-) -> Iterator[tuple[np.ndarray, ...]]:
-    """Count what one item after the other met: a cell for each that it could meet."""
-    found = found - first
-    start = 0
-    for one, end in enumerate(np.cumsum(n_met), first):
-        if end - start >= least:
-            counts = np.bincount(found[start:end], minlength=n - first)
-            others = np.flatnonzero(counts >= least)
-            yield (
-                np.full(len(others), one, np.int32),
-                (others + first).astype(np.int32),
-                counts[others].astype(np.int32),
-                None
-                if worth is None
-                else np.bincount(found[start:end], worth[start:end], n - first)[others],
-            )
-        start = end
+    found: np.ndarray, worth: np.ndarray | None, starts: np.ndarray, n: int, least: int
+) -> tuple[np.ndarray, ...]:
+    """Count what one item after the other met: a cell for each of n that it could meet."""
+    ones, others, counts, weights = [], [], [], []
+    for one, (start, end) in enumerate(pairwise(starts.tolist())):
+        if end - start < least:
+            continue
+        after = slice(one + 1, n)
+        cells = np.bincount(found[start:end], minlength=n)[after]
+        other = np.flatnonzero(cells >= least)
+        counts.append(cells[other])
+        if worth is not None:
+            weights.append(np.bincount(found[start:end], worth[start:end], n)[after][other])
+        ones.append(one)
+        others.append(other + after.start)
+    return (
+        np.repeat(_joined([ones], np.int64), [len(other) for other in others]),
+        _joined(others, np.int64),
+        _joined(counts, np.int64),
+        None if worth is None else _joined(weights, float),
+    )
 
 
 def _by_sorting(
-    found: np.ndarray, worth: np.ndarray | None, n_met: np.ndarray, first: int, n: int, least: int
-) -> Iterator[tuple[np.ndarray, ...]]:
+    found: np.ndarray, worth: np.ndarray | None, starts: np.ndarray, n: int, least: int
+) -> tuple[np.ndarray, ...]:
     """Count what some items met: equal pairs stand side by side once they are sorted."""
-    key = found + np.repeat(np.arange(len(n_met), dtype=np.int64) * n, n_met)
+    one = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    met = np.flatnonzero((found > one) & (found < n))
+    key = one[met] * n + found[met]
     if worth is None:
         key.sort()
     else:
         order = np.argsort(key, kind="stable")
-        key, worth = key[order], worth[order]
-    starts = np.flatnonzero(np.diff(key, prepend=-1))
-    counts = np.diff(starts, append=len(key))
+        key, worth = key[order], worth[met[order]]
+    heads = np.flatnonzero(np.diff(key, prepend=-1))
+    counts = np.diff(heads, append=len(key))
     often = counts >= least
-    one, other = np.divmod(key[starts[often]], n)
-    yield (
-        (one + first).astype(np.int32),
-        other.astype(np.int32),
-        counts[often].astype(np.int32),
-        None
-        if worth is None
-        else (np.add.reduceat(worth, starts)[often] if len(starts) else np.zeros(0)),
-    )
+    if worth is not None:
+        # Added one by one, as by cell: the sum is the same to the last bit.
+        worth = np.bincount(np.repeat(np.arange(len(counts)), counts), worth, len(counts))[often]
+    return *np.divmod(key[heads[often]], n), counts[often], worth
 
 
 def most_similar(
@@ -237,37 +410,69 @@ def most_similar(
         Item, similar item, rank from 1, baskets with both, and the weighted cosine or None; by
         item and rank.
     """
-    pairs = count_pairs(baskets, min_count)
-    if pairs.weight is None:
+    n_items = baskets.n_items
+    if baskets.weight is None:
         length = n_item.astype(float)
-        shared = pairs.n_both
     else:
-        length = np.bincount(baskets.item, baskets.weight**2, baskets.n_items)
-        shared = pairs.weight
-    cosine = shared / np.sqrt(length[pairs.one] * length[pairs.other])
-    rounded = np.round(cosine, 12)
-    # From both ends, by item; they come in the order of the one.
-    place = np.arange(len(pairs.one), dtype=_whole(len(pairs.one)))
-    starts = np.searchsorted(pairs.one, np.arange(baskets.n_items + 1))
-    shape = (baskets.n_items, baskets.n_items)
-    ends = sparse.csr_array((place, pairs.other, starts), shape)
-    back = ends.tocsc()
-    n_of = np.diff(ends.indptr) + np.diff(back.indptr)
+        length = np.bincount(baskets.item, baskets.weight**2, n_items)
+    words = _Words.of(baskets)
+    # A pair below it is not among the top of the item, by what is known of the item so far.
+    floor = np.full(n_items, -np.inf)
 
-    def nearest(items: np.ndarray) -> tuple[np.ndarray, ...]:
-        which = _rows(ends, back, items)
-        values = np.where(which >= 0, rounded[which], -1.0)
+    def near(part: tuple[int, int]) -> tuple[np.ndarray, ...]:
+        one, other, n_both, weight = _count(words, *part, min_count)
+        norm = np.sqrt(length[one] * length[other])
+        # What is so old that its weight cannot be told from none is similar to nothing.
+        norm[norm == 0] = np.inf
+        cosine = (n_both if weight is None else weight) / norm
+        starts = np.searchsorted(one, np.arange(part[0], part[1] + 1))
+        for item in np.flatnonzero(np.diff(starts) > top_k).tolist():
+            mine = cosine[starts[item] : starts[item + 1]]
+            # Lower by more than rounding to twelve digits can move a cosine.
+            floor[part[0] + item] = np.partition(mine, -top_k)[-top_k] - 1e-11
+        kept = np.flatnonzero(cosine >= np.minimum(floor[one], floor[other]))
+        return one[kept], other[kept], n_both[kept], cosine[kept]
+
+    # Rare items first: when a frequent one meets them, most of their floors are known. Which pairs
+    # stay hangs on what the other thread has done by then; which are found in the end does not.
+    with ThreadPoolExecutor(THREADS) as threads:
+        parts = list(threads.map(near, reversed(words.parts())))[::-1]
+    one, other, n_both = (_joined([part[n] for part in parts], np.int32) for n in range(3))
+    cosine = _joined([part[3] for part in parts], float)
+    del parts
+    rounded = np.round(cosine, 12)
+
+    def seen_from(rows: np.ndarray, columns: np.ndarray) -> sparse.csr_array:
+        kept = np.flatnonzero(cosine >= floor[rows])
+        kept = kept.astype(_whole(len(rows)), copy=False)
+        return _counted_out(kept, rows[kept], columns[kept], (n_items, n_items))
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        ends = list(threads.map(seen_from, (other, one), (one, other)))
+    n_of = sum(np.diff(table.indptr) for table in ends)
+    starts = np.append(0, np.cumsum(np.minimum(n_of, top_k)))
+    nearest, pair = np.empty(starts[-1], np.int64), np.empty(starts[-1], np.int64)
+
+    def rank(items: np.ndarray) -> None:
+        which = _rows(*ends, items)
+        values = np.where(which >= 0, rounded[which], -np.inf)
+        order = np.argsort(-values, axis=1, kind="stable")
+        which, values = (np.take_along_axis(table, order, axis=1) for table in (which, values))
         near = which >= 0
         if which.shape[1] > top_k:
             # All that are as similar as the last one kept: ties are settled below.
-            near &= values >= np.partition(values, -top_k, axis=1)[:, -top_k, None]
+            near &= values >= values[:, top_k - 1, None]
         row, column = np.nonzero(near)
-        which, values = which[row, column], values[row, column]
-        other = pairs.one[which] + pairs.other[which] - items[row]
-        order = np.lexsort((tie[other], -pairs.n_both[which], -values, row))
-        rank = np.arange(len(order)) - np.searchsorted(row, row) + 1
-        order, rank = order[rank <= top_k], rank[rank <= top_k]
-        return items[row[order]], other[order], rank, which[order]
+        which, values = which[near], values[near]
+        others = one[which] + other[which] - items[row]
+        is_new = np.append(True, (values[1:] != values[:-1]) | (row[1:] != row[:-1]))
+        tied = np.flatnonzero(~(is_new & np.append(is_new[1:], True)))
+        run = np.cumsum(is_new)[tied]
+        settled = tied[np.lexsort((tie[others[tied]], -n_both[which[tied]], run))]
+        which[tied], others[tied] = which[settled], others[settled]
+        first = column < top_k
+        place = starts[items[row[first]]] + column[first]
+        nearest[place], pair[place] = others[first], which[first]
 
     # Items with about as many partners are looked at together, as rows of a table.
     rising = np.argsort(n_of, kind="stable")[np.count_nonzero(n_of == 0) :]
@@ -278,21 +483,19 @@ def most_similar(
         tables.append(rising[first : min(last, first + max(1, CELLS // widest))])
         first += len(tables[-1])
     with ThreadPoolExecutor(THREADS) as threads:
-        found = list(threads.map(nearest, tables))
-    item, other, rank, which = (_joined([part[n] for part in found], np.int64) for n in range(4))
-    order = np.lexsort((rank, item))
-    item, other, rank, which = (values[order] for values in (item, other, rank, which))
+        list(threads.map(rank, tables))
+    item = np.repeat(np.arange(n_items), np.diff(starts))
     return (
         item,
-        other,
-        rank,
-        pairs.n_both[which],
-        None if pairs.weight is None else cosine[which],
+        nearest,
+        np.arange(1, len(item) + 1) - starts[item],
+        n_both[pair],
+        None if baskets.weight is None else cosine[pair],
     )
 
 
-def _rows(one: sparse.csr_array, other: sparse.csc_array, rows: np.ndarray) -> np.ndarray:
-    """Return what some rows of the one and some columns of the other hold, -1 behind the last.
+def _rows(one: sparse.csr_array, other: sparse.csr_array, rows: np.ndarray) -> np.ndarray:
+    """Return what some rows of both tables hold, those of the one first, -1 behind the last.
 
     Shape (rows, most that any holds).
     """

@@ -48,12 +48,13 @@ def counted_one_by_one(lists) -> Counter:
 
 @pytest.mark.parametrize("sparse_from", [0, 1, 10**9])
 @settings(max_examples=60, deadline=None)
-@given(lists=BASKETS, least=st.integers(1, 3), lines=st.integers(1, 40))
-def test_pairs_are_those_counted_one_by_one(sparse_from, lists, least, lines):
+@given(lists=BASKETS, least=st.integers(1, 3), lines=st.integers(1, 40), tables=st.integers(1, 5))
+def test_pairs_are_those_counted_one_by_one(sparse_from, lists, least, lines, tables):
     lists = [list(items) for items in lists]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(similarity, "SPARSE", sparse_from)
         patch.setattr(similarity, "LINES", lines)
+        patch.setattr(similarity, "TABLES", tables)
         found = count_pairs(baskets_of(lists, 12), least)
         weights = [[1.0 + i / 7 for i in items] for items in lists]
         weighted = count_pairs(baskets_of(lists, 12, weights), least)
@@ -83,16 +84,123 @@ def ranked_one_by_one(lists, n_items: int, top_k: int, least: int) -> list[tuple
     return rows
 
 
+# With parts of a few lines, most pairs meet floors that other parts have laid.
+@pytest.mark.parametrize("lines", [1, 100, 10**6])
 @pytest.mark.parametrize(("top_k", "least"), [(1, 1), (3, 2), (50, 1), (500, 3)])
-def test_the_most_similar_are_those_of_sorting_everything(top_k, least, monkeypatch):
+def test_the_most_similar_are_those_of_sorting_everything(top_k, least, lines, monkeypatch):
     # Tables of a few rows, so that there are several.
     monkeypatch.setattr(similarity, "CELLS", 500)
+    monkeypatch.setattr(similarity, "LINES", lines)
     lists = random_baskets(1, 900, 60)
     n_item = np.bincount(np.concatenate(lists), minlength=60)
     # Of equal ones the last goes first.
     found = most_similar(baskets_of(lists, 60), n_item, -np.arange(60), top_k, least)
     rows = list(zip(*(values.tolist() for values in found[:4]), strict=True))
     assert rows == ranked_one_by_one(lists, 60, top_k, least)
+
+
+def test_ties_at_the_last_rank_go_by_both_and_then_by_tie():
+    # Of four partners with the same cosine two stay; the fifth is closer, the sixth farther.
+    lists = [[0, partner] for partner in (1, 2, 3, 4, 5, 5, 6)] + [[6], [6]]
+    n_item = np.bincount(np.concatenate(lists))
+    item, other, rank, n_both, _ = most_similar(
+        baskets_of(lists, 7), n_item, np.array([0, 9, 3, 7, 1, 8, 0]), 3, 1
+    )
+    mine = item == 0
+    assert other[mine].tolist() == [5, 4, 2]
+    assert rank[mine].tolist() == [1, 2, 3]
+    assert n_both[mine].tolist() == [2, 1, 1]
+    assert len(item) == 3 + 6
+
+
+@pytest.mark.parametrize("n_items", [200, 2**16 - 1, 2**16, 100_000])
+@pytest.mark.parametrize("is_weighted", [False, True])
+@pytest.mark.parametrize("sparse_from", [0, 10**9])
+def test_lines_may_come_in_any_order(n_items, is_weighted, sparse_from, monkeypatch):
+    """Sorted, sorted by basket alone, and in no order at all."""
+    monkeypatch.setattr(similarity, "SPARSE", sparse_from)
+    monkeypatch.setattr(similarity, "LINES", 500)
+    rng = np.random.default_rng(3)
+    # Numbers up to the greatest, which words of two bytes can only just hold, or not.
+    lists = [[n_items - 1 - item for item in items] for items in random_baskets(4, 2000)]
+    basket = np.repeat(np.arange(len(lists), dtype=np.int32), [len(items) for items in lists])
+    item = np.concatenate(lists).astype(np.int32)
+    weight = rng.random(len(item)) if is_weighted else None
+    n_item, tie = np.bincount(item, minlength=n_items), np.arange(n_items)
+    found = []
+    for order in (np.lexsort((item, basket)), np.arange(len(item)), rng.permutation(len(item))):
+        lines = Baskets(
+            basket[order], item[order], weight[order] if is_weighted else None, len(lists), n_items
+        )
+        pairs = count_pairs(lines, 2)
+        similar = most_similar(lines, np.maximum(n_item, 1), tie, 5, 2)
+        found.append([pairs.one, pairs.other, pairs.n_both, pairs.weight, *similar])
+    wanted = {pair: n for pair, n in counted_one_by_one(lists).items() if n >= 2}
+    pairs = zip(found[0][0].tolist(), found[0][1].tolist(), strict=True)
+    assert dict(zip(pairs, found[0][2].tolist(), strict=True)) == wanted
+    for others in found[1:]:
+        for mine, theirs in zip(found[0][:-1], others[:-1], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        # An item's squares are added as its lines come.
+        if is_weighted:
+            assert others[-1] == pytest.approx(found[0][-1], rel=1e-12)
+
+
+def test_cells_and_sorting_give_the_same_weights_to_the_last_bit(monkeypatch):
+    lists = random_baskets(7, 1500)
+    rng = np.random.default_rng(8)
+    weights = [rng.random(len(items)).tolist() for items in lists]
+    found = []
+    for sparse_from, lines in ((10**9, 32_000), (10**9, 50), (0, 32_000), (0, 50)):
+        monkeypatch.setattr(similarity, "SPARSE", sparse_from)
+        monkeypatch.setattr(similarity, "LINES", lines)
+        found.append(count_pairs(baskets_of(lists, 200, weights)).weight)
+    assert len(found[0]) > 1000
+    for others in found[1:]:
+        np.testing.assert_array_equal(found[0], others)
+
+
+def weighted_one_by_one(lists, weights, n_items: int, top_k: int) -> list[tuple[int, ...]]:
+    table = np.zeros((len(lists), n_items))
+    for row, items, worth in zip(table, lists, weights, strict=True):
+        row[items] = worth
+    both = (table > 0).T.astype(int) @ (table > 0)
+    cosine = table.T @ table / np.sqrt(np.outer((table**2).sum(axis=0), (table**2).sum(axis=0)))
+    rows = []
+    for item in range(n_items):
+        partners = [other for other in np.flatnonzero(both[item]).tolist() if other != item]
+        partners.sort(key=lambda o: (-round(cosine[item, o], 12), -both[item, o], o))
+        rows += [(item, other, both[item, other]) for other in partners[:top_k]]
+    return rows
+
+
+@pytest.mark.parametrize("lines", [1, 100, 10**6])
+def test_weighted_ranks_are_those_of_sorting_everything(lines, monkeypatch):
+    monkeypatch.setattr(similarity, "LINES", lines)
+    lists = random_baskets(9, 600, 50)
+    rng = np.random.default_rng(10)
+    # Powers of two, of which a sum is exact: so there are ties.
+    weights = [(0.5 ** rng.integers(0, 4, len(items))).tolist() for items in lists]
+    n_item = np.bincount(np.concatenate(lists), minlength=50)
+    item, other, _, n_both, _ = most_similar(
+        baskets_of(lists, 50, weights), n_item, np.arange(50), 7, 1
+    )
+    rows = list(zip(item.tolist(), other.tolist(), n_both.tolist(), strict=True))
+    assert rows == weighted_one_by_one(lists, weights, 50, 7)
+
+
+def test_what_is_too_old_to_weigh_anything_is_similar_to_nothing():
+    # The square of the old item's weight is no number above 0.
+    lists = [[0, 1, 2], [0, 1], [1, 2]]
+    old = 0.5**700
+    weights = [[1.0, 1.0, old], [1.0, 1.0], [1.0, old]]
+    found = most_similar(baskets_of(lists, 3, weights), np.array([2, 3, 2]), np.arange(3), 2, 1)
+    item, other, _, _, cosine = found
+    assert list(zip(item.tolist(), other.tolist(), strict=True)) == [
+        (0, 1), (0, 2), (1, 0), (1, 2), (2, 1), (2, 0),
+    ]  # fmt: skip
+    assert cosine[item == 2].tolist() == [0, 0]
+    assert cosine[0] == pytest.approx(2 / 6**0.5)
 
 
 def table_of(lists: list[list[int]], n_items: int) -> sparse.csr_matrix:
