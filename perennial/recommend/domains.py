@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from perennial.recommend.judging import MIN_CUSTOMERS, MOST_ITEMS, MOST_JUDGED
 from perennial.recommend.lists import blocks, held_against, top
 from perennial.recommend.purchases import CUTS, drawn, known_cuts, shared_customers
-from perennial.recommend.recommenders import ITEM_NEIGHBOURS, MOST_LEARNERS, nearest
+from perennial.recommend.recommenders import MOST_LEARNERS
 
 # Lists are judged by so many places, and so many are shown.
 JUDGED_LENGTH = 10
@@ -27,7 +27,7 @@ MOST_SOURCES = 6
 EVERY = "every other"
 # All targets of a type together.
 ANY = "any"
-POPULAR, NEIGHBOURS = "popular", "neighbours"
+POPULAR, ELSEWHERE = "popular", "elsewhere"
 
 SCHEMA = {
     "domain_type": pl.String,
@@ -66,6 +66,8 @@ class Domains:
         customers: ids of customers, in order, shape (n,).
         items: ids of the most bought products, in order, shape (m,).
         owned: of each domain 1 for what each customer bought there, shape (n, m).
+        is_there: of each domain who had bought anything there, be it among the items or not,
+            shape (n,).
         came: of each domain 1 for what each bought there in the horizon after the cut, shape
             (n, m).
         n_came: of each domain how many products each bought there in that horizon that had been
@@ -76,6 +78,7 @@ class Domains:
     customers: np.ndarray
     items: np.ndarray
     owned: list[sparse.csr_array]
+    is_there: list[np.ndarray]
     came: list[sparse.csr_array]
     n_came: list[np.ndarray]
 
@@ -104,18 +107,18 @@ class Domains:
             )
             return sparse.csr_array((np.ones(len(frame)), where), (len(customers), len(items)))
 
-        n_came = []
-        for name in names:
-            who = later.filter(domain=name)["customer_id"].to_numpy().astype(str)
-            places = np.searchsorted(customers, who)
-            n_came.append(np.bincount(places, minlength=len(customers)))
+        def n_each(frame: pl.DataFrame) -> np.ndarray:
+            who = np.searchsorted(customers, frame["customer_id"].to_numpy().astype(str))
+            return np.bincount(who, minlength=len(customers))
+
         return cls(
             names,
             customers,
             items,
             [table(known.filter(domain=name)) for name in names],
+            [n_each(known.filter(domain=name)) > 0 for name in names],
             [table(later.filter(domain=name)) for name in names],
-            n_came,
+            [n_each(later.filter(domain=name)) for name in names],
         )
 
     def source(self, target: int, source: int | None = None) -> sparse.csr_array:
@@ -130,10 +133,6 @@ class Domains:
         found.data[:] = 1
         return found
 
-    def is_new_to(self, target: int) -> np.ndarray:
-        """Return who has bought nothing in a domain, shape (n,)."""
-        return np.diff(self.owned[target].indptr) == 0
-
 
 class Transfer:
     """From what customers bought in a source to what they buy in a target, by those in both.
@@ -141,38 +140,51 @@ class Transfer:
     Attributes:
         source: 1 for what each customer bought in the source, shape (n, m).
         target: the same of the target.
-        similarity: cosine of an item's customers there and one's here, the nearest of each item
-            of the target, shape (m, m).
-        popularity: customers of each item in the target, shape (m,).
+        sold: numbers of the items that were bought in the target, in order, shape (sold,).
+        popularity: customers of each of these there, shape (sold,).
+        shared: customers of an item of the source who bought a sold one in the target, over the
+            customers of the former who bought anything there and PRIOR more; shape (m, sold).
+        unknown: of each item of the source, the share of PRIOR in that sum, shape (m,).
     """
+
+    # To each item's customers so many are added who bought what everybody did.
+    PRIOR = 10.0
 
     def __init__(self, source: sparse.csr_array, target: sparse.csr_array, learners: np.ndarray):
         """Learn from the customers with the numbers `learners`."""
         self.source, self.target = source, target
-        here, there = source[learners], target[learners]
-        counts = [np.asarray(side.sum(axis=0)).ravel() for side in (here, there)]
-        scale = [sparse.diags_array(1 / np.sqrt(np.maximum(n, 1.0))) for n in counts]
-        both = sparse.csc_array(scale[0] @ (here.T @ there) @ scale[1])
-        self.similarity = nearest(both, ITEM_NEIGHBOURS)
-        self.popularity = np.asarray(target.sum(axis=0)).ravel()
+        popularity = np.asarray(target.sum(axis=0)).ravel()
+        self.sold = np.flatnonzero(popularity)
+        self.popularity = popularity[self.sold]
+        self.n_there = int((np.diff(target.indptr) > 0).sum())
+        learners = learners[np.diff(target.indptr)[learners] > 0]
+        here, there = source[learners], sparse.csr_array(target[learners][:, self.sold])
+        n_here = np.asarray(here.sum(axis=0)).ravel()
+        self.shared = sparse.csr_array(
+            sparse.diags_array(1 / (n_here + self.PRIOR)) @ (here.T @ there)
+        )
+        self.unknown = self.PRIOR / (n_here + self.PRIOR)
 
     def scores(self, way: str, customers: np.ndarray) -> np.ndarray:
-        """Return the scores of all items in the target, shape (customers, m).
+        """Return the scores of what is sold in the target, shape (customers, sold).
 
-        What nobody has bought in the target has minus infinity.
+        By ELSEWHERE: of the customers of what each bought in the source, how many bought it in the
+        target; the mean over what they bought.
         """
-        if way == NEIGHBOURS:
-            found = (self.source[customers] @ self.similarity).toarray()
-        else:
-            found = np.tile(self.popularity, (len(customers), 1))
-        return np.where(self.popularity > 0, found, -np.inf)
+        share = self.popularity / max(1, self.n_there)
+        if way == POPULAR:
+            return np.tile(share, (len(customers), 1))
+        owned = self.source[customers]
+        n_owned = np.maximum(np.diff(owned.indptr), 1)[:, None]
+        return ((owned @ self.shared).toarray() + np.outer(owned @ self.unknown, share)) / n_owned
 
     def lists(self, way: str, customers: np.ndarray, n: int) -> np.ndarray:
         """Return the numbers of the best n items for some customers, shape (customers, n)."""
         parts = [np.zeros((0, n), int)]
         for some in blocks(customers):
             parts.append(top(self.scores(way, some), self.popularity, n))
-        return np.concatenate(parts)
+        places = np.concatenate(parts)
+        return np.append(self.sold, -1)[places]
 
 
 def judge_domains(rows: pl.DataFrame) -> pl.DataFrame:
@@ -185,9 +197,9 @@ def judge_domains(rows: pl.DataFrame) -> pl.DataFrame:
         rows: rows of `domain_purchases`, in any order.
 
     Returns:
-        One row of SCHEMA per type, source, target and cut: NDCG of JUDGED_LENGTH of the neighbours
-        of what was bought in the source, its gain over what most have bought in the target, with
-        95 % bootstrap intervals. The source EVERY is all domains but the target; single sources are
+        One row of SCHEMA per type, source, target and cut: NDCG of JUDGED_LENGTH by what was bought
+        in the source, its gain over what most have bought in the target, with 95 % bootstrap
+        intervals. The source EVERY is all domains but the target; single sources are
         judged in the test only. The target ANY is all targets together, where a customer
         counts once for each that they enter. With too few customers the status says so.
     """
@@ -226,7 +238,7 @@ class Asked:
     """Customers who entered a domain, what they would have been shown, and what they bought.
 
     Attributes:
-        lists: numbers of items by each of NEIGHBOURS and POPULAR, shape (customers, places).
+        lists: numbers of items by each of ELSEWHERE and POPULAR, shape (customers, places).
         came: 1 for what they bought there, shape (customers, items).
         n_came: how many products they bought there, shape (customers,).
         n: how many customers there were, of whom MOST_JUDGED at most are asked.
@@ -250,14 +262,13 @@ class Asked:
 
 def _asked(domains: Domains, source: int | None, target: int, learners: np.ndarray) -> Asked:
     """Return who entered a target from a source after the cut."""
-    bought = domains.source(target, source)
-    who = np.flatnonzero(
-        domains.is_new_to(target) & (np.diff(bought.indptr) > 0) & (domains.n_came[target] > 0)
-    )
+    # Whoever is known and not in the target is in another.
+    is_here = True if source is None else domains.is_there[source]
+    who = np.flatnonzero(is_here & ~domains.is_there[target] & (domains.n_came[target] > 0))
     n = len(who)
     who = who[drawn(domains.customers[who], MOST_JUDGED)]
-    transfer = Transfer(bought, domains.owned[target], learners)
-    lists = {way: transfer.lists(way, who, JUDGED_LENGTH) for way in (NEIGHBOURS, POPULAR)}
+    transfer = Transfer(domains.source(target, source), domains.owned[target], learners)
+    lists = {way: transfer.lists(way, who, JUDGED_LENGTH) for way in (ELSEWHERE, POPULAR)}
     return Asked(lists, domains.came[target][who], domains.n_came[target][who], n)
 
 
@@ -268,7 +279,7 @@ def _held_against(asked: Asked) -> dict[str, str | int | float]:
             f"out; needed are {MIN_CUSTOMERS}"
         )
         return {"status": why, "n_customers": asked.n}
-    lists = asked.lists[NEIGHBOURS], asked.lists[POPULAR]
+    lists = asked.lists[ELSEWHERE], asked.lists[POPULAR]
     judged = held_against(*lists, asked.came, asked.n_came, JUDGED_LENGTH)
     return {"status": "judged", "n_customers": asked.n} | judged
 
@@ -281,14 +292,14 @@ def recommend_across(rows: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         rows: rows of `domain_purchases`, in any order.
-        judged: what judge_domains returned. Neighbours are used where their gain in the validation
-            is more than noise, else what is popular in the target. Where a target has too few
-            customers to tell, all together decide.
+        judged: what judge_domains returned. What was bought elsewhere is used where its gain in
+            the validation is more than noise, else what is popular in the target. Where a target
+            has too few customers to tell, all together decide.
 
     Returns:
         Up to LENGTH rows of LISTS_SCHEMA per customer and type, by type, domain, customer and rank.
-        n_evidence of the n_of customers of because_product_id bought the product in that domain;
-        where there is no such product, of all its customers.
+        Of the n_of customers of because_product_id who bought anything in that domain n_evidence
+        bought the product; where there is no such product, of all its customers.
     """
     gain = {
         (row["domain_type"], row["target"]): row["gain_low"]
@@ -307,7 +318,7 @@ def recommend_across(rows: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
                 if len(customers):
                     pooled = gain.get((domain_type, ANY), 0.0)
                     is_better = gain.get((domain_type, name), pooled) > 0
-                    way = NEIGHBOURS if is_better else POPULAR
+                    way = ELSEWHERE if is_better else POPULAR
                     transfer = Transfer(domains.source(number), domains.owned[number], learners)
                     shown = _shown(domains, transfer, way, customers)
                     parts.append(
@@ -322,45 +333,44 @@ def _next_domain(domains: Domains) -> np.ndarray:
     """Return the domain that each customer is likeliest to enter, -1 where there is none left."""
     n_bought = np.column_stack([np.diff(table.indptr) for table in domains.owned])
     main = n_bought.argmax(axis=1)
-    has = n_bought > 0
+    has = np.column_stack(domains.is_there)
     share = np.stack(
         [has[main == n].mean(axis=0) if (main == n).any() else has.mean(axis=0)
          for n in range(len(domains.names))]
     )  # fmt: skip
     open_to = np.where(has, -1.0, share[main])
-    # Who is known by what lies outside the most bought items has a history that says nothing here.
-    likeliest = np.where(open_to.max(axis=1) >= 0, open_to.argmax(axis=1), -1)
-    return np.where(has.any(axis=1), likeliest, -1)
+    return np.where(open_to.max(axis=1) >= 0, open_to.argmax(axis=1), -1)
 
 
 def _shown(domains: Domains, transfer: Transfer, way: str, customers: np.ndarray) -> pl.DataFrame:
     """Return the lists of some customers in one domain, with the numbers behind them."""
-    n_of_source = np.asarray(transfer.source.sum(axis=0)).ravel()
+    is_there = np.diff(transfer.target.indptr) > 0
+    n_of_source = np.asarray(transfer.source[is_there].sum(axis=0)).ravel()
+    shared = sparse.csr_array(transfer.shared.T)
     parts = []
     for some in blocks(customers):
         scores = transfer.scores(way, some)
         lists = top(scores, transfer.popularity, LENGTH)
         row, place = np.nonzero(lists >= 0)
-        item = lists[row, place]
-        alike = sparse.csr_array(transfer.similarity.T)[item].multiply(transfer.source[some[row]])
-        alike = sparse.csr_array(alike)
+        sold = lists[row, place]
+        item = transfer.sold[sold]
+        alike = sparse.csr_array(shared[sold].multiply(transfer.source[some[row]]))
         alike.eliminate_zeros()
-        best = np.asarray(alike.argmax(axis=1)).ravel() if len(item) else np.zeros(0, int)
-        is_told = (np.diff(alike.indptr) > 0) & (way == NEIGHBOURS)
+        best = np.asarray(alike.argmax(axis=1)).ravel()
+        is_told = (np.diff(alike.indptr) > 0) & (way == ELSEWHERE)
         both = shared_customers(transfer.source, transfer.target, best, item)
-        in_domain = int((np.diff(transfer.target.indptr) > 0).sum())
         parts.append(
             pl.DataFrame({
                 "customer_id": domains.customers[some[row]],
                 "recommendation_rank": place + 1,
                 "product_id": domains.items[item],
-                "score": np.round(scores[row, item], 9),
+                "score": np.round(scores[row, sold], 9),
                 "because_product_id": [
                     str(domains.items[n]) if told else None
                     for n, told in zip(best, is_told, strict=True)
                 ],
-                "n_evidence": np.where(is_told, both, transfer.popularity[item]).astype(np.int64),
-                "n_of": np.where(is_told, n_of_source[best], in_domain).astype(np.int64),
+                "n_evidence": np.where(is_told, both, transfer.popularity[sold]).astype(np.int64),
+                "n_of": np.where(is_told, n_of_source[best], transfer.n_there).astype(np.int64),
             }, schema_overrides={"because_product_id": pl.String})
         )  # fmt: skip
-    return pl.concat(parts).cast({"recommendation_rank": pl.Int64})
+    return pl.concat(parts)

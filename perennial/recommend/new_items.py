@@ -13,8 +13,8 @@ from perennial.recommend.purchases import CUTS, Purchases, known_by
 from perennial.recommend.recommenders import Content
 
 LENGTH = 5
-# By how many bought it so far, or by what the customer's own products are like.
-POPULAR, CONTENT = "popular", "content"
+# By how many bought it so far, by what the customer's own products are like, by both.
+POPULAR, CONTENT, BOTH = WAYS = ("popular", "content", "popular_and_content")
 
 SCHEMA = {
     "cut": pl.String,
@@ -65,15 +65,17 @@ class NewItems:
     def scores(self, way: str, customers: np.ndarray) -> np.ndarray:
         """Return the scores of the new items for some customers, shape (customers, new items).
 
-        By content it is the mean likeness to what the customer has bought. What the customer has
-        bought already has minus infinity.
+        By content it is the mean likeness to what the customer has bought, by both that times one
+        more than the customers so far. What the customer has bought already has minus infinity.
         """
         owned = self.purchases.owned[customers]
-        if way == CONTENT:
+        if way == POPULAR:
+            found = np.tile(self.n_customers, (len(customers), 1))
+        else:
             n_owned = np.diff(owned.indptr)[:, None]
             found = (owned @ self.items @ self.items[self.new].T).toarray() / np.maximum(n_owned, 1)
-        else:
-            found = np.tile(self.n_customers, (len(customers), 1))
+        if way == BOTH:
+            found *= self.n_customers + 1
         return np.where(owned[:, self.new].toarray() > 0, -np.inf, found)
 
     def lists(self, way: str, customers: np.ndarray, n: int) -> np.ndarray:
@@ -105,19 +107,22 @@ def judge_new_items(rows: pl.DataFrame, new: pl.DataFrame, products: pl.DataFram
 
     Returns:
         One row per cut and way with the columns of SCHEMA; NDCG of LENGTH, its gain over what most
-        have bought so far, and 95 % bootstrap intervals. Content is chosen where its gain in the
-        validation is more than noise. With too few customers the status says so.
+        have bought so far, and 95 % bootstrap intervals. Chosen is the best in the validation of
+        those whose gain is more than noise, else what is popular. With too few customers the status
+        says so.
     """
     if rows.is_empty():
         return pl.DataFrame(schema=SCHEMA)
     found = []
-    chosen = POPULAR
     with threadpool_limits(1):
         for cut in CUTS[:2]:
-            judged = _judged(NewItems(rows, new, products, cut), rows, cut)
-            if cut == CUTS[0] and judged[1]["status"] == "judged" and judged[1]["gain_low"] > 0:
-                chosen = CONTENT
-            found += judged
+            found += _judged(NewItems(rows, new, products, cut), rows, cut)
+    better = {
+        row["way"]: row["ndcg"]
+        for row in found
+        if row["cut"] == CUTS[0] and row.get("gain_low", 0.0) > 0
+    }
+    chosen = max(better, key=better.__getitem__, default=POPULAR)
     return pl.DataFrame([row | {"is_chosen": row["way"] == chosen} for row in found], SCHEMA)
 
 
@@ -139,8 +144,8 @@ def _judged(standing: NewItems, rows: pl.DataFrame, cut: str) -> list[dict]:
             f"abstained: {len(customers)} customers bought a new product in the time held out; "
             f"needed are {MIN_CUSTOMERS}"
         )
-        return [common | {"way": way, "status": why} for way in (POPULAR, CONTENT)]
-    lists = {way: standing.lists(way, customers, LENGTH) for way in (POPULAR, CONTENT)}
+        return [common | {"way": way, "status": why} for way in WAYS]
+    lists = {way: standing.lists(way, customers, LENGTH) for way in WAYS}
     bought = bought[customers]
     n_bought = np.diff(bought.indptr)
     return [
@@ -180,7 +185,7 @@ def recommend_new_items(
             item = lists[row, place]
             like = standing.most_alike(some[row], item)
             # What is behind it is told where it is the reason.
-            is_told = (like >= 0) & (way == CONTENT)
+            is_told = (like >= 0) & (way != POPULAR)
             parts.append(
                 pl.DataFrame({
                     "customer_id": purchases.customers[some[row]],

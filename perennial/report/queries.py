@@ -771,6 +771,22 @@ def risk_by_value(marts: Marts) -> pl.DataFrame:
 
 def item_pairs(marts: Marts, basis: str) -> pl.DataFrame:
     """Return the pairs of products that go together most surely, each pair once."""
+    empty = (
+        "no two products go together more often than chance: there are too few "
+        + ("orders" if basis == "order" else "customers")
+        + " with several products."
+    )
+    return _surest_pairs(marts, basis, 0.0, PAIRS_SHOWN, empty)
+
+
+def item_map(marts: Marts) -> pl.DataFrame:
+    """Return the surest links between products in orders, each once."""
+    # Chance alone would give such a ratio once in a thousand pairs.
+    empty = "no two products go together more often than chance."
+    return _surest_pairs(marts, "order", 10.83, LINKS_SHOWN, empty)
+
+
+def _surest_pairs(marts: Marts, basis: str, least_ratio: float, n: int, empty: str) -> pl.DataFrame:
     return marts.read(
         """
         with pairs as (
@@ -801,58 +817,16 @@ def item_pairs(marts: Marts, basis: str) -> pl.DataFrame:
             on product_a = a.product_id
         left join marts.products as b
             on product_b = b.product_id
-        where lift > 1
+        where lift > 1 and log_likelihood_ratio >= $least_ratio
         order by log_likelihood_ratio desc, product_a, product_b
-        limit $pairs
+        limit $n
         """,
         "item_similarity",
         "products",
-        empty=(
-            "no two products go together more often than chance: there are too few "
-            + ("orders" if basis == "order" else "customers")
-            + " with several products."
-        ),
+        empty=empty,
         basis=basis,
-        pairs=PAIRS_SHOWN,
-    )
-
-
-def item_map(marts: Marts) -> pl.DataFrame:
-    """Return the surest links between products in orders, each once."""
-    return marts.read(
-        """
-        with pairs as (
-            select
-                least(product_id, similar_product_id) as product_a,
-                greatest(product_id, similar_product_id) as product_b,
-                any_value(n_both) as n_both,
-                any_value(if(product_id < similar_product_id, n_product, n_similar)) as n_a,
-                any_value(if(product_id < similar_product_id, n_similar, n_product)) as n_b,
-                max(round(lift, 6)) as lift,
-                max(round(log_likelihood_ratio, 6)) as log_likelihood_ratio
-            from marts.item_similarity
-            where basis = 'order' and product_id <> similar_product_id
-            group by all
-        )
-
-        select
-            coalesce(nullif(trim(a.name), ''), product_a) as name_a,
-            coalesce(nullif(trim(b.name), ''), product_b) as name_b,
-            pairs.*
-        from pairs
-        left join marts.products as a
-            on product_a = a.product_id
-        left join marts.products as b
-            on product_b = b.product_id
-        -- Chance alone would give such a ratio once in a thousand pairs.
-        where lift > 1 and log_likelihood_ratio > 10.83
-        order by log_likelihood_ratio desc, product_a, product_b
-        limit $links
-        """,
-        "item_similarity",
-        "products",
-        empty="no two products go together more often than chance.",
-        links=LINKS_SHOWN,
+        least_ratio=least_ratio,
+        n=n,
     )
 
 

@@ -15,7 +15,7 @@ select
                 then
                     'because of ' || coalesce(because.name, shown.because_product_id)
                     || ': ' || shown.n_evidence || ' of its ' || shown.n_of
-                    || ' customers bought it there'
+                    || ' customers there bought it'
             else
                 'bought there by ' || shown.n_evidence || ' of ' || shown.n_of
                 || ' customers'
