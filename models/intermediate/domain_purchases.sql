@@ -27,7 +27,9 @@ bought as (
         platforms.platform,
         cast(clock.as_of_on - items.ordered_on as integer) as days_ago,
         {{ perennial.cut_number('orders.known_at') | indent(8) }} as cut_number,
-        {{ perennial.cut_number('greatest(orders.known_at, platforms.known_at)') | indent(8) }}
+        {{ perennial.cut_number(
+            'greatest(orders.known_at, platforms.known_at)'
+        ) | indent(8) }}
             as cut_number_of_platform
     from {{ ref('order_items') }} as items
     inner join {{ ref('orders') }} as orders
