@@ -29,6 +29,7 @@ from perennial.recommend.recommenders import (
     ItemNeighbours,
     Popular,
     Recommender,
+    categories,
     cells,
     first_largest,
     no_warnings,
@@ -84,6 +85,7 @@ RECOMMENDATIONS_SCHEMA = {
     "score": pl.Float64,
     "reason": pl.String,
     "because_product_id": pl.String,
+    "segment": pl.String,
     "n_evidence": pl.Int64,
     "n_of": pl.Int64,
 }
@@ -253,6 +255,7 @@ def _recommended(
     neighbours = standing.recommenders.get(ItemNeighbours.name) or ItemNeighbours(purchases)
     restrictions = None if rules is None else Restrictions.of(rules, products, purchases.items)
     ids = [pl.Series(known, dtype=pl.String) for known in (purchases.customers, purchases.items)]
+    segments = Segments.of(purchases, products)
 
     def shown(some: np.ndarray) -> pl.DataFrame:
         if name == HYBRID:
@@ -272,12 +275,43 @@ def _recommended(
             "product_id": ids[1].gather(item),
             "recommender": pl.repeat(name, len(item), eager=True),
             "score": np.round(scores[row, item], 9),
-            **_reasons(purchases, neighbours, popularity, some, row, item, ids[1]),
+            **_reasons(purchases, neighbours, segments, popularity, some, row, item, ids[1]),
         }).cast(RECOMMENDATIONS_SCHEMA)  # fmt: skip
 
     parts = [pl.DataFrame(schema=RECOMMENDATIONS_SCHEMA)]
     parts += _in_threads(shown, blocks(np.arange(len(purchases.customers))))
     return pl.concat(parts)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Customers by the category of most of their products, the first by name among equals.
+
+    Attributes:
+        names: the categories, in order; null where products have none.
+        member: which of them each customer is in, shape (customers,).
+        n_members: how many are in each, shape (segments,).
+        n_buyers: how many of each bought each item, shape (segments, items).
+    """
+
+    names: pl.Series
+    member: np.ndarray
+    n_members: np.ndarray
+    n_buyers: sparse.csr_array
+
+    @classmethod
+    def of(cls, purchases: Purchases, products: pl.DataFrame) -> Segments:
+        """Make them of purchases; products are described by rows of `products`."""
+        names, kinds = categories(purchases, products)
+        member = first_largest(purchases.owned @ kinds)
+        n = len(member)
+        members = sparse.csr_array((np.ones(n), (member, np.arange(n))), (len(names), n))
+        return cls(
+            names,
+            member,
+            np.bincount(member, minlength=len(names)),
+            sparse.csr_array(members @ purchases.owned),
+        )
 
 
 def _in_threads(work: Callable[[Part], Found], parts: Iterable[Part]) -> Iterator[Found]:
@@ -501,6 +535,7 @@ def _variety(standing: Standing, lists: np.ndarray) -> dict[str, float]:
 def _reasons(
     purchases: Purchases,
     neighbours: ItemNeighbours,
+    segments: Segments,
     popularity: np.ndarray,
     customers: np.ndarray,
     row: np.ndarray,
@@ -511,11 +546,13 @@ def _reasons(
 
     bought_before: on n_evidence days; bought_together: n_evidence of the n_of customers of
     because_product_id, the most similar product that the customer has bought, bought it too;
+    popular_in_segment: n_evidence of the n_of customers bought it who like the same category best;
     popular: n_evidence of n_of customers bought it.
 
     Args:
         purchases: what customers bought.
         neighbours: what is similar to what.
+        segments: who likes which category best.
         popularity: how many customers ever bought each item, shape (items,).
         customers: numbers of some customers.
         row: of each recommendation, which of these customers it is for.
@@ -529,14 +566,23 @@ def _reasons(
     best = first_largest(shared)
     has_link = np.diff(shared.indptr) > 0
     both = cells(neighbours.n_both, best, item)
-    kind = np.where(own > 0, "bought_before", np.where(has_link, "bought_together", "popular"))
-    linked = kind == "bought_together"
-    evidence = np.select([own > 0, linked], [own, both], popularity[item])
-    of = np.where(linked, popularity[best], len(purchases.customers))
+    segment = segments.member[customers][row]
+    in_segment = cells(segments.n_buyers, segment, item)
+    is_known = segments.names.is_not_null().to_numpy()[segment]
+    kinds = [own > 0, has_link, is_known & (in_segment > 0)]
+    names = ["bought_before", "bought_together", "popular_in_segment"]
+    kind = np.select(kinds, names, "popular")
+    evidence = np.select(kinds, [own, both, in_segment], popularity[item])
+    of = np.select(
+        kinds[1:], [popularity[best], segments.n_members[segment]], len(purchases.customers)
+    )
     return {
         "reason": pl.Series(kind, dtype=pl.String),
         "because_product_id": ids.gather(best).to_frame("b").select(
-            pl.when(pl.Series(linked)).then("b")
+            pl.when(pl.Series(kind == names[1])).then("b")
+        ).to_series(),
+        "segment": segments.names.gather(segment).to_frame("s").select(
+            pl.when(pl.Series(kind == names[2])).then("s")
         ).to_series(),
         "n_evidence": evidence.astype(np.int64),
         "n_of": pl.Series(of.astype(np.int64)).to_frame("n").select(

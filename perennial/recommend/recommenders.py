@@ -112,7 +112,7 @@ class PopularInCategory(Recommender):
     OF_ALL = 0.1
 
     def _fit(self) -> None:
-        bought = self.purchases.owned @ _categories(self.purchases, self.products)
+        bought = self.purchases.owned @ categories(self.purchases, self.products)[1]
         # As numbers of the categories that anybody likes best.
         kinds, self.favourite = np.unique(first_largest(bought), return_inverse=True)
         n_customers = len(self.favourite)
@@ -512,7 +512,7 @@ class OtherCategories(Recommender):
 
     def _fit(self) -> None:
         owned = self.purchases.owned
-        kinds = sparse.csr_array(_categories(self.purchases, self.products))
+        kinds = sparse.csr_array(categories(self.purchases, self.products)[1])
         self.kind = kinds.indices
         self.bought = sparse.csr_array(owned @ kinds)
         member = self.bought.copy()
@@ -535,13 +535,24 @@ RECOMMENDERS: tuple[type[Recommender], ...] = (
 )  # fmt: skip
 
 
-def _categories(purchases: Purchases, products: pl.DataFrame | None) -> sparse.csr_array:
-    """Return 1 for each item's category, shape (items, categories); unknown ones share one."""
+def categories(
+    purchases: Purchases, products: pl.DataFrame | None
+) -> tuple[pl.Series, sparse.csr_array]:
+    """Return categories in order, and 1 for each item's, shape (items, categories).
+
+    Items of which none is known share one, whose name is null.
+    """
     known = pl.DataFrame({"product_id": purchases.items}, schema={"product_id": pl.String})
-    if products is None or "category" not in products.columns:
-        return sparse.csr_array(np.ones((len(known), 1)))
-    found = known.join(products, on="product_id", how="left", maintain_order="left")["category"]
-    return _one_hot(found.cast(pl.String).fill_null(""))
+    found = pl.Series([""]).new_from_index(0, len(known))
+    if products is not None and "category" in products.columns:
+        found = known.join(products, on="product_id", how="left", maintain_order="left")["category"]
+        found = found.cast(pl.String).fill_null("")
+    names = found.unique().sort() if len(found) else pl.Series([""])
+    nameless = names.is_in(["", "unknown"])
+    return (
+        names.to_frame("n").select(pl.when(~pl.Series(nameless)).then("n")).to_series(),
+        _one_hot(found),
+    )
 
 
 def cells(table: sparse.csr_array, row: np.ndarray, column: np.ndarray) -> np.ndarray:

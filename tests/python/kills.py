@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
+import psutil
 from comparing import differing
 from conftest import ONLY_MODELS, PROJECT
 
@@ -121,6 +122,7 @@ class Place:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+                wait_for_group(process.pid)
 
     def finish(self, *arguments: object) -> None:
         """Run a command to its end, which must be a good one, and remember how long it took."""
@@ -182,6 +184,24 @@ class Place:
             self.seconds[str(arguments[0])] = waited
             return None
         return at_work(self.said()) if arguments[0] == "build" else step(self.said())
+
+
+def wait_for_group(group: int, seconds: float = 60) -> None:
+    """Return when no process of a killed group is left; the kernel takes its time to clear one."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        left = 0
+        for process in psutil.process_iter():
+            try:
+                left += (
+                    os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+                )
+            except (ProcessLookupError, psutil.NoSuchProcess):
+                continue
+        if not left:
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"processes of the group {group} live on after SIGKILL")
 
 
 def at_work(log: str) -> str:

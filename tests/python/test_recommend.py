@@ -370,7 +370,10 @@ def shop(seed: int = 1, n: int = 400, horizon: int = 50) -> pl.DataFrame:
     )  # fmt: skip
 
 
-PRODUCTS = pl.DataFrame({"product_id": [f"{a}-{n}" for a in "abz" for n in range(12)]})
+PRODUCTS = pl.DataFrame({
+    "product_id": [f"{a}-{n}" for a in "abz" for n in range(12)],
+    "category": [f"kind {n % 3}" for _ in "abz" for n in range(12)],
+})  # fmt: skip
 PEOPLE = pl.DataFrame({
     "customer_id": [f"c{c:04}" for c in range(400)],
     "country": ["DE" if c % 2 else "FR" for c in range(400)],
@@ -442,6 +445,12 @@ def test_recommendations_are_explained_and_the_same_whatever_the_order_of_rows(j
     owners = rows.group_by("product_id").agg(who=pl.col("customer_id").unique())
     who = {product: set(ids) for product, ids in owners.iter_rows()}
     n_days = {(c, p): n for c, p, n in days.iter_rows()}
+    kind_of = dict(PRODUCTS.select("product_id", "category").iter_rows())
+    n_liked: dict[str, dict] = {}
+    for c, p in n_days:
+        of = n_liked.setdefault(c, {})
+        of[kind_of[p]] = of.get(kind_of[p], 0) + 1
+    likes = {c: min(of, key=lambda k: (-of[k], k)) for c, of in n_liked.items()}
     seen = set()
     for row in found.iter_rows(named=True):
         customer, product, reason = row["customer_id"], row["product_id"], row["reason"]
@@ -452,10 +461,13 @@ def test_recommendations_are_explained_and_the_same_whatever_the_order_of_rows(j
             other = row["because_product_id"]
             assert (customer, other) in n_days
             expected = (len(who[product] & who[other]), len(who[other]))
+        elif reason == "popular_in_segment":
+            mates = {c for c, best in likes.items() if best == likes[customer] == row["segment"]}
+            expected = (len(who[product] & mates), len(mates))
         else:
             expected = (len(who[product]), rows["customer_id"].n_unique())
         assert (row["n_evidence"], row["n_of"]) == expected
-    assert seen >= {"bought_before", "bought_together"}
+    assert seen >= {"bought_before", "bought_together", "popular_in_segment"}
 
 
 def test_too_few_to_judge_get_what_is_popular():

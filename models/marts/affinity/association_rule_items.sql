@@ -1,10 +1,7 @@
 with sides as (
     {%- for side in ['antecedent', 'consequent'] %}
     select
-        md5(
-            {{ perennial.as_json('antecedent') }}
-            || {{ perennial.as_json('consequent') }}
-        ) as rule_id,
+        {{ perennial.rule_id() | indent(8) }} as rule_id,
         '{{ side }}' as side,
         unnest({{ side }}) as product_id
     from {{ ref('py_association_rules') }}

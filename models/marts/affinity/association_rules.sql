@@ -1,5 +1,6 @@
 with rules as (
     select
+        {{ perennial.rule_id() | indent(8) }} as rule_id,
         {{ perennial.as_json("antecedent") }} as antecedent,
         {{ perennial.as_json("consequent") }} as consequent,
         len(antecedent) + len(consequent) as n_products,
@@ -14,7 +15,7 @@ with rules as (
 )
 
 select
-    cast(md5(antecedent || consequent) as string) as rule_id,
+    cast(rule_id as string) as rule_id,
     cast(antecedent as string) as antecedent,
     cast(consequent as string) as consequent,
     cast(n_products as integer) as n_products,

@@ -6,6 +6,7 @@ select
     cast(shown.score as double) as score,
     cast(shown.reason as string) as reason,
     cast(shown.because_product_id as string) as because_product_id,
+    cast(shown.segment as string) as segment,
     cast(shown.n_evidence as bigint) as n_evidence,
     cast(shown.n_of as bigint) as n_of,
     cast(
@@ -19,6 +20,10 @@ select
                     'because of ' || coalesce(because.name, shown.because_product_id)
                     || ': ' || shown.n_evidence || ' of its ' || shown.n_of
                     || ' customers bought both'
+            when 'popular_in_segment'
+                then
+                    'bought by ' || shown.n_evidence || ' of ' || shown.n_of
+                    || ' customers who like ' || shown.segment || ' best'
             else
                 'bought by ' || shown.n_evidence || ' of ' || shown.n_of || ' customers'
         end as string
