@@ -356,7 +356,7 @@ def test_the_demo_raises_few_alarms_over_its_history(demo):
         "select count(*), count_if(robust_z < -4.5) from marts.feed_days "
         "where measure = 'rows' and is_judged and table_name <> 'experiment_assignments'"
     )
-    # Ten, most of them in the week after Christmas of the first full year.
+    # Ten, most of them in the two weeks after the first Christmas.
     assert n > 20_000 and n_missing <= n / 2_000
 
 
