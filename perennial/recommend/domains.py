@@ -14,7 +14,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from perennial.recommend.judging import MIN_CUSTOMERS, MOST_ITEMS, MOST_JUDGED
-from perennial.recommend.lists import blocks, held_against, top
+from perennial.recommend.lists import GAINS, blocks, held_against, top
 from perennial.recommend.purchases import CUTS, drawn, known_cuts, shared_customers
 from perennial.recommend.recommenders import MOST_LEARNERS
 
@@ -36,12 +36,7 @@ SCHEMA = {
     "cut": pl.String,
     "status": pl.String,
     "n_customers": pl.Int64,
-    "ndcg": pl.Float64,
-    "ndcg_low": pl.Float64,
-    "ndcg_high": pl.Float64,
-    "gain": pl.Float64,
-    "gain_low": pl.Float64,
-    "gain_high": pl.Float64,
+    **GAINS,
 }
 LISTS_SCHEMA = {
     "customer_id": pl.String,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import polars as pl
 from scipy import sparse
 
 # So many customers at once that their scores of all items stay small.
@@ -15,6 +16,8 @@ FEW = 64
 N_DRAWS = 500
 SEED = 20240229
 
+# What held_against tells.
+GAINS = {f"{name}{end}": pl.Float64 for name in ("ndcg", "gain") for end in ("", "_low", "_high")}
 MEASURES = ("hit_rate", "precision", "recall", "ndcg", "map", "mrr")
 
 

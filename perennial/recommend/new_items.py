@@ -8,8 +8,8 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from perennial.recommend.judging import MIN_CUSTOMERS, MOST_ITEMS
-from perennial.recommend.lists import blocks, held_against, top
-from perennial.recommend.purchases import CUTS, Purchases, known_by
+from perennial.recommend.lists import GAINS, blocks, held_against, top
+from perennial.recommend.purchases import CUTS, Purchases, bought_after, known_by
 from perennial.recommend.recommenders import Content
 
 LENGTH = 5
@@ -23,12 +23,7 @@ SCHEMA = {
     "is_chosen": pl.Boolean,
     "n_items": pl.Int64,
     "n_customers": pl.Int64,
-    "ndcg": pl.Float64,
-    "ndcg_low": pl.Float64,
-    "ndcg_high": pl.Float64,
-    "gain": pl.Float64,
-    "gain_low": pl.Float64,
-    "gain_high": pl.Float64,
+    **GAINS,
 }
 LISTS_SCHEMA = {
     "customer_id": pl.String,
@@ -129,11 +124,7 @@ def judge_new_items(rows: pl.DataFrame, new: pl.DataFrame, products: pl.DataFram
 
 def _judged(standing: NewItems, rows: pl.DataFrame, cut: str) -> list[dict]:
     purchases = standing.purchases
-    horizon = rows["horizon_days"][0]
-    back = horizon * (len(CUTS) - 1 - CUTS.index(cut))
-    came = rows.filter(
-        pl.col("days_ago").is_between(back - horizon, back, closed="left"),
-    )
+    came = bought_after(rows, cut)
     bought = Purchases.of(came, purchases.customers, purchases.items).owned[:, standing.new]
     before = purchases.owned[:, standing.new]
     bought = sparse.csr_array(bought - bought.multiply(before))

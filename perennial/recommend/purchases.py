@@ -120,13 +120,19 @@ def known_cuts(cut: str) -> tuple[str, ...]:
     return CUTS[: CUTS.index(cut) + 1]
 
 
+def bought_after(rows: pl.DataFrame, cut: str) -> pl.DataFrame:
+    """Return the rows of `item_purchases` of the horizon after a cut."""
+    back = _days_back(rows, cut)
+    return rows.filter(
+        pl.col("days_ago").is_between(back - rows["horizon_days"][0], back, closed="left")
+    )
+
+
 def came_after(rows: pl.DataFrame, cut: str) -> pl.DataFrame:
     """Return what was bought within a horizon after a cut, by and of whom and what was known."""
-    back = _days_back(rows, cut)
-    is_later = pl.col("days_ago").is_between(back - rows["horizon_days"][0], back, closed="left")
     known = known_by(rows, cut)
     return (
-        rows.filter(is_later)
+        bought_after(rows, cut)
         .join(known.select("customer_id").unique(), on="customer_id", how="semi")
         .join(known.select("product_id").unique(), on="product_id", how="semi")
     )

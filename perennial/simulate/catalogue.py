@@ -101,7 +101,7 @@ def make_catalogue(plan: Plan) -> Catalogue:
     left, right = chosen[: len(chosen) // 2], chosen[len(chosen) // 2 : len(chosen) // 2 * 2]
     partner = np.full(n, -1)
     partner[left], partner[right] = right, left
-    rival = _rivals(plan, category, popularity, (launched == 0) & (partner < 0))
+    rival = _rivals(category, popularity, (launched == 0) & (partner < 0))
 
     edges = []
     for own in range(N_CLUSTERS):
@@ -175,9 +175,7 @@ def make_catalogue(plan: Plan) -> Catalogue:
     )
 
 
-def _rivals(
-    plan: Plan, category: np.ndarray, popularity: np.ndarray, free: np.ndarray
-) -> np.ndarray:
+def _rivals(category: np.ndarray, popularity: np.ndarray, free: np.ndarray) -> np.ndarray:
     """The product that each competes with, -1 for most: two popular ones of a category.
 
     Only products that are `free` do; one pair in each of some categories.
