@@ -1,6 +1,19 @@
+{#- What newcomers are told apart by: columns of first_purchases, and all of them together. -#}
+{% macro newcomer_segments() -%}
+    {{ return([
+        'all',
+        'country',
+        'channel',
+        'first_device',
+        'first_viewed_category',
+        'first_viewed_product',
+    ]) }}
+{%- endmacro %}
+
+
 {#-
 What newcomers of each segment should be shown: the products that most first orders of it held, as
-a query with one row per segment and product, the best first. A share of few first orders says little:
+a query with one row per segment and product, places 1 to 10. A share of few first orders says little:
 to each segment twenty are added that were like everybody's.
 
 Arguments:
@@ -8,7 +21,7 @@ Arguments:
 -#}
 {% macro newcomer_lists(purchases) -%}
     with members as (
-        {%- for segment_type in ['all', 'country', 'channel', 'first_device'] %}
+        {%- for segment_type in perennial.newcomer_segments() %}
         select
             '{{ segment_type }}' as segment_type,
             {{ "'all'" if segment_type == 'all' else segment_type }} as segment,
@@ -44,7 +57,12 @@ Arguments:
     everybody as (
         select
             bought.product_id,
-            bought.n_buyers / cast(segments.n_newcomers as double) as share
+            bought.n_buyers / cast(segments.n_newcomers as double) as share,
+            row_number() over (
+                order by
+                    bought.n_buyers desc nulls last,
+                    bought.product_id nulls last
+            ) as place
         from bought
         inner join segments
             on
@@ -53,22 +71,51 @@ Arguments:
         where bought.segment_type = 'all'
     ),
 
-    scored as (
+    -- What nobody of a segment bought can be among its ten only from the ten of everybody.
+    candidates as (
+        select
+            segment_type,
+            segment,
+            product_id,
+            n_buyers
+        from bought
+        union all
         select
             segments.segment_type,
             segments.segment,
             everybody.product_id,
-            segments.n_newcomers,
-            coalesce(bought.n_buyers, 0) as n_buyers,
-            (coalesce(bought.n_buyers, 0) + 20 * everybody.share)
-            / (segments.n_newcomers + 20) as score
+            0 as n_buyers
         from segments
         cross join everybody
-        left join bought
+        where everybody.place <= 10
+    ),
+
+    counted as (
+        select
+            segment_type,
+            segment,
+            product_id,
+            max(n_buyers) as n_buyers
+        from candidates
+        group by all
+    ),
+
+    scored as (
+        select
+            segments.segment_type,
+            segments.segment,
+            counted.product_id,
+            segments.n_newcomers,
+            counted.n_buyers,
+            (counted.n_buyers + 20 * everybody.share)
+            / (segments.n_newcomers + 20) as score
+        from counted
+        inner join segments
             on
-                segments.segment_type = bought.segment_type
-                and segments.segment = bought.segment
-                and everybody.product_id = bought.product_id
+                counted.segment_type = segments.segment_type
+                and counted.segment = segments.segment
+        inner join everybody
+            on counted.product_id = everybody.product_id
     )
 
     select
@@ -80,4 +127,5 @@ Arguments:
                 product_id nulls last
         ) as place
     from scored
+    qualify place <= 10
 {%- endmacro %}

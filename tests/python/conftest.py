@@ -31,7 +31,7 @@ RETENTION = (
     "customer_segments+ revenue_months+ goods_costs+ ad_costs+ category_rhythms+"
 )
 # And recommendations and rules, which are made anew each time.
-AFFINITY = "item_purchases+ first_purchases+ viewed_items+ py_association_rules+"
+AFFINITY = "item_purchases+ first_views+ first_purchases+ viewed_items+ py_association_rules+"
 FEW_MODELS = f"{ONLY_MODELS} {RETENTION} {AFFINITY}"
 ORDERS = "order_id,customer_id,ordered_at,status\n"
 ITEMS = "order_id,line_number,product_id,quantity,unit_price\n"

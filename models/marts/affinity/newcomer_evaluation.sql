@@ -6,8 +6,22 @@ with cuts as (
     from {{ ref('clock') }}
 ),
 
+-- An order may be known before the visit that led to it.
 earlier as (
-    select purchases.*
+    select
+        purchases.customer_id,
+        purchases.product_id,
+        purchases.country,
+        purchases.channel,
+        purchases.first_device,
+        case
+            when purchases.viewed_known_on <= cuts.cut_on
+                then purchases.first_viewed_category
+        end as first_viewed_category,
+        case
+            when purchases.viewed_known_on <= cuts.cut_on
+                then purchases.first_viewed_product
+        end as first_viewed_product
     from {{ ref('first_purchases') }} as purchases
     cross join cuts
     where
@@ -29,7 +43,7 @@ came as (
 
 -- Whether each newcomer bought any of the ten of their segment, and of those of all.
 tried as (
-    {%- for segment_type in ['all', 'country', 'channel', 'first_device'] %}
+    {%- for segment_type in perennial.newcomer_segments() %}
     select
         '{{ segment_type }}' as segment_type,
         came.customer_id,
@@ -50,12 +64,10 @@ tried as (
             own.segment_type = '{{ segment_type }}'
             and own.segment = segments.segment
             and own.product_id = came.product_id
-            and own.place <= 10
     left join lists as everybody
         on
             everybody.segment_type = 'all'
             and everybody.product_id = came.product_id
-            and everybody.place <= 10
     group by came.customer_id
     {{ 'union all' if not loop.last }}
     {%- endfor %}

@@ -18,4 +18,3 @@ select
     cast(n_newcomers as bigint) as n_newcomers,
     cast(score as double) as score
 from lists
-where place <= 10
