@@ -490,7 +490,7 @@ def most_similar(
         nearest,
         np.arange(1, len(item) + 1) - starts[item],
         n_both[pair],
-        None if baskets.weight is None else cosine[pair],
+        None if baskets.weight is None else rounded[pair],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import warnings
 from collections import Counter
@@ -327,7 +328,7 @@ def test_python_and_sql_give_the_same_table(counted_in_python, tmp_path):
         build(
             in_sql, shop="files" if shop == "odd" else shop, settings=settings,
             raw=raw,
-            select="item_pairs item_similarity", exclude="resource_type:test",
+            select="item_pairs decayed_pairs item_similarity", exclude="resource_type:test",
         )
     )  # fmt: skip
     mine, theirs = (
@@ -341,6 +342,31 @@ def test_python_and_sql_give_the_same_table(counted_in_python, tmp_path):
         ids = set(mine["product_id"])
         assert set(ODD_IDS[:4]) <= ids
         assert ODD_IDS[4] not in ids
+
+
+@pytest.mark.parametrize("half_life", [200, 1], ids=["months", "a day"])
+def test_python_and_sql_weigh_alike(half_life, demo, tmp_path):
+    """With a half-life of a day most purchases weigh as good as nothing."""
+    found = []
+    for way in ("python", "sql"):
+        similarity = {"way": way, "half_life_days": half_life, "top_k": 20}
+        warehouse = tmp_path / f"{way}.duckdb"
+        shutil.copy(demo.warehouse, warehouse)
+        green(
+            build(
+                warehouse, shop="demo",
+                settings=json.dumps({"similarity": similarity}),
+                select="affinity_settings item_lists py_similar_items item_pairs decayed_pairs "
+                "item_similarity",
+                exclude="resource_type:test",
+            )
+        )  # fmt: skip
+        found.append(query(warehouse, "from marts.item_similarity order by all"))
+    mine, theirs = found
+    assert mine.height > 500
+    assert mine.drop("decayed_cosine").equals(theirs.drop("decayed_cosine"))
+    off = (mine["decayed_cosine"] - theirs["decayed_cosine"]).abs()
+    assert off.max() <= 1e-12
 
 
 def test_planted_complements_come_out_on_top(small_shop, small_build):

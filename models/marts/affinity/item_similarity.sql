@@ -11,16 +11,32 @@ with nearest as (
     from {{ ref('py_similar_items') }}
 ),
 {%- else %}
+with pairs as (
+    select
+        counted.basis,
+        counted.product_id_a,
+        counted.product_id_b,
+        counted.n_both,
+        decayed.decayed_cosine
+    from {{ ref('item_pairs') }} as counted
+    left join {{ ref('decayed_pairs') }} as decayed
+        on
+            counted.basis = decayed.basis
+            and counted.product_id_a = decayed.product_id_a
+            and counted.product_id_b = decayed.product_id_b
+    where counted.n_both >= {{ similarity.min_count }}
+),
+
 -- Pairs are counted once; here each is seen from both of its ends.
-with directed as (
+directed as (
     {%- for one, other in [('a', 'b'), ('b', 'a')] %}
     select
         basis,
         product_id_{{ one }} as product_id,
         product_id_{{ other }} as similar_product_id,
-        n_both
-    from {{ ref('item_pairs') }}
-    where n_both >= {{ similarity.min_count }}
+        n_both,
+        decayed_cosine
+    from pairs
     {{ 'union all' if not loop.last }}
     {%- endfor %}
 ),
@@ -48,7 +64,10 @@ ranked as (
         *,
         row_number() over (
             partition by basis, product_id
-            order by cosine desc, n_both desc, similar_product_id asc
+            order by
+                coalesce(decayed_cosine, cosine) desc,
+                n_both desc,
+                similar_product_id asc
         ) as similarity_rank
     from compared
 ),
@@ -60,7 +79,7 @@ nearest as (
         similar_product_id,
         similarity_rank,
         n_both,
-        cast(null as double) as decayed_cosine
+        decayed_cosine
     from ranked
     where similarity_rank <= {{ similarity.top_k }}
 ),
