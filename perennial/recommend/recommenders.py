@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 import polars as pl
-from scipy import linalg, sparse
+from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from perennial.recommend.lists import blocks, largest, roughly_largest, top
@@ -419,7 +419,7 @@ class Ease(Recommender):
         self.chosen = np.sort(np.argsort(-counts, kind="stable")[: self.MOST_ITEMS])
         table = purchases.owned[:, self.chosen]
         gram = (table.T @ table).toarray() + self.RIDGE * np.eye(len(self.chosen))
-        inverse = linalg.inv(gram, assume_a="pos")
+        inverse = np.linalg.inv(gram)
         self.weights = -inverse / np.diag(inverse)
         np.fill_diagonal(self.weights, 0)
         self.table = sparse.csr_array(table)
