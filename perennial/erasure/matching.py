@@ -49,7 +49,7 @@ def is_distinctive(word: str) -> bool:
 
 def words_of(text: str) -> set[str]:
     """Return the distinctive words of a text: between separators, and between all other signs."""
-    words = {word.strip(EDGES) for word in re.split(BETWEEN, text)}
+    words = {word.strip(EDGES) for word in set(re.split(BETWEEN, text))}
     words |= set(re.split(r"[\W_]+", text))
     return {word for word in words if is_distinctive(word)}
 

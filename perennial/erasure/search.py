@@ -67,6 +67,10 @@ def search_database(
             "using (database_name, schema_name, table_name) where database_name = 'searched' "
             "order by all"
         ).fetchall()
+        has_rows = {
+            (schema, table): _has_rows(connection, f"searched.{quoted(schema)}.{quoted(table)}")
+            for schema, table in {(schema, table) for schema, table, *_ in columns}
+        }
         for schema, table, column, type_ in columns:
             is_source = schema in source_schemas or (ours is not None and schema not in ours)
             finding = theirs if is_source else own
@@ -74,7 +78,7 @@ def search_database(
             relation = f"searched.{quoted(schema)}.{quoted(table)}"
             if (schema, table, column) == ("increments", "changes", "value"):
                 n_found = _search_notes(connection, relation)
-            elif (schema, table) == ("erasure", "salt"):
+            elif (schema, table) == ("erasure", "salt") or not has_rows[schema, table]:
                 continue
             else:
                 n_found = _search_column(connection, relation, column, type_)
@@ -88,6 +92,8 @@ def search_table_file(relation: str, name: str, forgotten: Forgotten) -> dict[st
     """Search every column of a csv or parquet file, given as it stands after `from`."""
     found = {}
     with _searching(forgotten) as connection:
+        if not _has_rows(connection, relation):
+            return found
         for column, type_, *_ in connection.execute(f"describe from {relation}").fetchall():
             if n_found := _search_column(connection, relation, column, type_):
                 found[f"{name}.{column}"] = n_found
@@ -149,6 +155,10 @@ def search_bytes(files: Iterable[Path], keys: set[str]) -> Finding:
             finding.found[str(file)] = n_found
     finding.searched = f"{n_files:,} files for {len(wanted):,} keys"
     return finding
+
+
+def _has_rows(connection: duckdb.DuckDBPyConnection, relation: str) -> bool:
+    return connection.execute(f"select exists(from {relation})").fetchone()[0]
 
 
 def _search_column(

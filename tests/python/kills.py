@@ -52,6 +52,7 @@ class Place:
     """
 
     folder: Path
+    exclude: str = ONLY_MODELS
     cleaned: dict[float, Path] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -106,7 +107,7 @@ class Place:
 
     def build_arguments(self, full_refresh: bool = False) -> list[object]:
         arguments = ["build", "--shop", "files", "--raw", self.raw, "--warehouse", self.warehouse]
-        arguments += ["--no-report", "--exclude", ONLY_MODELS]
+        arguments += ["--no-report", "--exclude", self.exclude]
         return [*arguments, "--full-refresh"] if full_refresh else arguments
 
     def publish_arguments(self, *more: object) -> list[object]:

@@ -23,9 +23,11 @@ import pyarrow.parquet as pq
 import pytest
 from comparing import differing
 from conftest import (
+    NOTHING_LEARNED,
     ONLY_MODELS,
     PROJECT,
     Build,
+    add_missing_marts,
     build,
     dbt_folder,
     green,
@@ -213,20 +215,20 @@ class Shop:
             return connection.execute(sql).fetchall()
 
 
-def built(warehouse: Path, raw: Path, settings: str | None = SETTINGS) -> Path:
-    green(build(warehouse, raw=raw, settings=settings, exclude=ONLY_MODELS))
+def built(warehouse: Path, raw: Path, exclude: str = NOTHING_LEARNED) -> Path:
+    green(build(warehouse, raw=raw, settings=SETTINGS, exclude=exclude))
+    add_missing_marts(warehouse)
     record_verdict(warehouse, GREEN)
     return warehouse
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def shop_before(tmp_path_factory: pytest.TempPathFactory, name: str, exclude: str) -> Shop:
     """The shop as it is before anybody was forgotten: two releases, of which one with parquet."""
 
     def make(folder: Path) -> None:
         shop = Shop(folder)
         write_shop(shop.raw)
-        built(shop.warehouse, shop.raw)
+        built(shop.warehouse, shop.raw, exclude)
         for option in (["--parquet"], ["--force"]):
             done = perennial(
                 "publish", "--warehouse", shop.warehouse, "--to", shop.releases, *option
@@ -235,11 +237,25 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
         done = perennial("report", "--warehouse", shop.warehouse, "--out", shop.report)
         assert done.returncode == 0, done.stderr
 
-    return Shop(once(tmp_path_factory, "forget_before", make))
+    return Shop(once(tmp_path_factory, name, make))
 
 
-def make_quick(monkeypatch: pytest.MonkeyPatch, logs: Path) -> None:
-    """Builds without dbt's tests, into a target folder of their own, and no word from outside."""
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """The shop with every model."""
+    return shop_before(tmp_path_factory, "forget_whole", ONLY_MODELS)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """The shop with the models that keep rows of persons, which is enough for most."""
+    return shop_before(tmp_path_factory, "forget_before", NOTHING_LEARNED)
+
+
+def make_quick(
+    monkeypatch: pytest.MonkeyPatch, logs: Path, excluded: str = NOTHING_LEARNED
+) -> None:
+    """Builds without dbt's tests and what is learned, and no word from outside."""
     for name in ("PERENNIAL_SHOP", "PERENNIAL_WAREHOUSE", "PERENNIAL_RAW"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -260,7 +276,7 @@ def make_quick(monkeypatch: pytest.MonkeyPatch, logs: Path) -> None:
     run_dbt = building.run_dbt
 
     def without_tests(project, shop, settings, select, exclude, full_refresh):
-        return run_dbt(project, shop, settings, select, ONLY_MODELS, full_refresh)
+        return run_dbt(project, shop, settings, select, excluded, full_refresh)
 
     monkeypatch.setattr(building, "run_dbt", without_tests)
 
@@ -270,15 +286,28 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     make_quick(monkeypatch, tmp_path_factory.mktemp("logs"))
 
 
-@pytest.fixture(scope="module")
-def forgotten(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, str]:
+def shop_after(
+    shop: Shop, tmp_path_factory: pytest.TempPathFactory, excluded: str
+) -> tuple[Shop, str]:
     """The shop after Ann was forgotten, and what was said. The demo's test runs dbt's tests too."""
     place = shop.copy_to(emptied(workbench() / "forget"))
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as said:
-        make_quick(patch, tmp_path_factory.mktemp("logs"))
+        make_quick(patch, tmp_path_factory.mktemp("logs"), excluded)
         code = place.forget()
     assert code == 0, said.getvalue()[-6000:]
     return place.copy_to(tmp_path_factory.mktemp("forgotten")), said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def whole_forgotten(whole: Shop, tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, str]:
+    """The same, with every model."""
+    return shop_after(whole, tmp_path_factory, ONLY_MODELS)
+
+
+@pytest.fixture(scope="module")
+def forgotten(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, str]:
+    """The shop after Ann was forgotten, and what was said."""
+    return shop_after(shop, tmp_path_factory, NOTHING_LEARNED)
 
 
 @pytest.fixture
@@ -326,23 +355,23 @@ def where_ann_is(shop: Shop) -> list[str]:
 # Everything at once
 
 
-def test_before_she_is_everywhere(shop):
+def test_before_she_is_everywhere(whole):
     """Else the tests below would show nothing."""
-    places = {place.split(": ")[0] for place in where_ann_is(shop)}
+    places = {place.split(": ")[0] for place in where_ann_is(whole)}
     for table in read_contract():
         if any(column.person for column in read_contract()[table].columns):
             assert f"shop.duckdb staging.checked_{table}" in places
     assert {"shop.duckdb staging.quarantine", "warehouse.duckdb marts.sessions"} <= places
     assert {"events.parquet", "orders_2.csv", "refunds.csv.gz", "sessions.parquet"} <= places
-    attributed = shop.query(
+    attributed = whole.query(
         f"select event_id from marts.events where customer_id = '{ANN}' order by all"
     )
     # Her history on her own device from before she was known, and her visits on the shared one.
     assert {"ev-000001", "ev-000003", "ev-000006"} <= {event for (event,) in attributed}
 
 
-def test_she_is_nowhere(forgotten):
-    after, said = forgotten
+def test_she_is_nowhere(whole_forgotten):
+    after, said = whole_forgotten
     assert where_ann_is(after) == []
     assert "Nothing is left of the forgotten" in said
     assert not any(stays(line) is False for line in said.splitlines())
@@ -404,9 +433,9 @@ def test_the_settings_of_the_build_are_kept(forgotten):
     assert (settings["week_start"], settings["max_quarantine_share"]) == ("sunday", "1")
 
 
-def test_it_equals_a_build_that_never_knew_her(forgotten, tmp_path):
-    after, _ = forgotten
-    fresh = built(tmp_path / "fresh.duckdb", after.raw)
+def test_it_equals_a_build_that_never_knew_her(whole_forgotten, tmp_path):
+    after, _ = whole_forgotten
+    fresh = built(tmp_path / "fresh.duckdb", after.raw, ONLY_MODELS)
     assert differing(after.warehouse, fresh) == []
 
 
@@ -494,7 +523,7 @@ def test_a_list_of_another_warehouse_stops_the_build(forgotten, tmp_path):
     after, _ = forgotten
     copy = after.copy_to(tmp_path)
     list_file(copy.warehouse).write_text('{"salt": "another"}\n')
-    stopped = build(copy.warehouse, raw=copy.raw, settings=SETTINGS, exclude=ONLY_MODELS)
+    stopped = build(copy.warehouse, raw=copy.raw, settings=SETTINGS, exclude=NOTHING_LEARNED)
     assert stopped.returncode == 1
     assert "is not the list of this warehouse" in " ".join(stopped.output.split())
     with pytest.raises(UserError, match="their salts differ"):
@@ -696,7 +725,7 @@ run_dbt = build.run_dbt
 build.run_dbt = lambda p, s, v, select, exclude, full: run_dbt(p, s, v, select, EXCLUDE, full)
 from perennial.cli import main
 sys.exit(main(sys.argv[4:]))
-""".replace("EXCLUDE", repr(ONLY_MODELS))
+""".replace("EXCLUDE", repr(NOTHING_LEARNED))
 
 
 def test_killed_anywhere_the_same_command_ends_well(shop, place):

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from comparing import differing
-from conftest import FEW_MODELS, build, green
+from conftest import FEW_MODELS, NOTHING_LEARNED, build, green
 from replay import MARKETING, USED, Recording, Warehouse, record
 from sequences import Shop, compare, try_sequences
 
@@ -214,10 +214,6 @@ def test_the_comparison_finds_a_forgotten_change(recording):
         try_sequences(deaf, 12, shorten=False)
 
 
-# Churn models are made in full anyway.
-NO_MODELS = FEW_MODELS + " py_churn_models+ py_churn_scores+"
-
-
 def test_dbt_itself_builds_by_increments(small_shop, tmp_path):
     """Half a shop, then the rest, a changed setting, another column, --full-refresh."""
     warehouse = tmp_path / "days.duckdb"
@@ -249,17 +245,17 @@ def test_dbt_itself_builds_by_increments(small_shop, tmp_path):
                 connection.execute(
                     f"create table landing.{file.stem} as from days.landing.{file.stem}"
                 )
-        green(build(fresh, shop="tables", settings=settings(extra), exclude=NO_MODELS))
+        green(build(fresh, shop="tables", settings=settings(extra), exclude=NOTHING_LEARNED))
         assert differing(warehouse, fresh) == []
 
-    green(build(warehouse, shop="tables", settings=settings(), exclude=NO_MODELS))
+    green(build(warehouse, shop="tables", settings=settings(), exclude=NOTHING_LEARNED))
     with duckdb.connect(str(warehouse)) as connection:
         for file in small_shop.glob("*.csv"):
             connection.execute(
                 f"insert into landing.{file.stem} from later.{file.stem} "
                 f"except all from landing.{file.stem}"
             )
-    second = green(build(warehouse, shop="tables", settings=settings(), exclude=NO_MODELS))
+    second = green(build(warehouse, shop="tables", settings=settings(), exclude=NOTHING_LEARNED))
     assert "is made in full" not in second.output
     same_as_from_nothing()
 
@@ -267,7 +263,7 @@ def test_dbt_itself_builds_by_increments(small_shop, tmp_path):
         connection.execute("alter table landing.refunds add column reason varchar")
         connection.execute("update landing.refunds set reason = 'broken' where amount > 20")
     zone = ", timezone: Asia/Tokyo"
-    third = green(build(warehouse, shop="tables", settings=settings(zone), exclude=NO_MODELS))
+    third = green(build(warehouse, shop="tables", settings=settings(zone), exclude=NOTHING_LEARNED))
     assert "orders is made in full: a table above it was made in full" in third.output
     assert "checked_orders is made in full" not in third.output
     assert "checked_refunds is made in full: its SQL" in third.output
