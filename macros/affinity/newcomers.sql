@@ -1,13 +1,31 @@
-{#- What newcomers are told apart by: columns of first_purchases, and all of them together. -#}
-{% macro newcomer_segments() -%}
-    {{ return([
+{#-
+Everybody who bought something first, in each of the segments that newcomers are told apart by, as a
+query with one row per segment, customer and product.
+
+Arguments:
+  purchases   rows of first_purchases that are known
+-#}
+{% macro newcomer_members(purchases) -%}
+    {%- set segment_types = [
         'all',
         'country',
         'channel',
         'first_device',
         'first_viewed_category',
         'first_viewed_product',
-    ]) }}
+    ] -%}
+    {%- for segment_type in segment_types %}
+    select
+        '{{ segment_type }}' as segment_type,
+        {{ "'all'" if segment_type == 'all' else segment_type }} as segment,
+        customer_id,
+        product_id
+    from {{ purchases }}
+    {%- if segment_type != 'all' %}
+    where {{ segment_type }} is not null
+    {%- endif %}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
 {%- endmacro %}
 
 
@@ -21,18 +39,7 @@ Arguments:
 -#}
 {% macro newcomer_lists(purchases) -%}
     with members as (
-        {%- for segment_type in perennial.newcomer_segments() %}
-        select
-            '{{ segment_type }}' as segment_type,
-            {{ "'all'" if segment_type == 'all' else segment_type }} as segment,
-            customer_id,
-            product_id
-        from {{ purchases }}
-        {%- if segment_type != 'all' %}
-        where {{ segment_type }} is not null
-        {%- endif %}
-        {{ 'union all' if not loop.last }}
-        {%- endfor %}
+        {{ perennial.newcomer_members(purchases) | indent(4) }}
     ),
 
     segments as (

@@ -41,36 +41,38 @@ came as (
     where purchases.ordered_on > cuts.cut_on
 ),
 
+members as (
+    {{ perennial.newcomer_members('came') }}
+),
+
 -- Whether each newcomer bought any of the ten of their segment, and of those of all.
 tried as (
-    {%- for segment_type in perennial.newcomer_segments() %}
     select
-        '{{ segment_type }}' as segment_type,
-        came.customer_id,
+        members.segment_type,
+        members.customer_id,
         coalesce(bool_or(own.product_id is not null), false) as is_hit,
         coalesce(bool_or(everybody.product_id is not null), false) as is_hit_of_all
-    from came
+    from members
     -- A segment that nobody was of has no list.
     inner join (
-        select distinct segment
+        select distinct
+            segment_type,
+            segment
         from lists
-        where segment_type = '{{ segment_type }}'
     ) as segments
         on
-            segments.segment
-            = {{ "'all'" if segment_type == 'all' else 'came.' ~ segment_type }}
+            members.segment_type = segments.segment_type
+            and members.segment = segments.segment
     left join lists as own
         on
-            own.segment_type = '{{ segment_type }}'
-            and own.segment = segments.segment
-            and own.product_id = came.product_id
+            members.segment_type = own.segment_type
+            and members.segment = own.segment
+            and members.product_id = own.product_id
     left join lists as everybody
         on
             everybody.segment_type = 'all'
-            and everybody.product_id = came.product_id
-    group by came.customer_id
-    {{ 'union all' if not loop.last }}
-    {%- endfor %}
+            and members.product_id = everybody.product_id
+    group by members.segment_type, members.customer_id
 ),
 
 hits as (
