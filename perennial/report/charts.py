@@ -6,6 +6,7 @@ SVG, so that a change between light and dark needs no second drawing.
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -13,6 +14,9 @@ import altair as alt
 import polars as pl
 
 Spec = dict[str, Any]
+
+# Of the map: so many pixels high is a line, so many pieces has an arc, so many lines reach arcs.
+LINE_HEIGHT, ARC_STEPS, LEAST_REACH = 8.5, 16, 8.0
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial'
 
@@ -446,26 +450,46 @@ def seasons(months: pl.DataFrame) -> Spec:
     return _finish(alt.layer(bars, average, halo, intervals), 220)
 
 
-def item_map(nodes: pl.DataFrame, links: pl.DataFrame) -> Spec:
-    """Products as points, those that go together side by side and linked.
+def item_map(nodes: pl.DataFrame, arcs: pl.DataFrame) -> Spec:
+    """Products one below the other, each a point, and arcs between those that go together.
 
     Args:
-        nodes: name, label (shown above or below the point, as is_above says), n (orders with it),
-            partners, x, y.
-        links: x, y, x2, y2, n_both, lift, names.
+        nodes: name, label, n (orders with it), partners, row (the line, from 0).
+        arcs: names, n_both, lift, first and last (the lines that it joins).
     """
-    # Room for the names at the edge.
-    scale = {axis: alt.Scale(domain=[-1.1, 1.1], nice=False) for axis in ("x", "y")}
-    x = alt.X("x:Q", axis=None, scale=scale["x"])
-    y = alt.Y("y:Q", axis=None, scale=scale["y"])
+    labels = [""] * (1 + nodes["row"].max())
+    for row, label in nodes.select("row", "label").iter_rows():
+        labels[row] = label
+    # Half an ellipse each.
+    steps = pl.DataFrame({"angle": [math.pi * n / ARC_STEPS for n in range(ARC_STEPS + 1)]})
+    half = (pl.col("last") - pl.col("first")) / 2
+    curves = arcs.with_row_index("arc").join(steps, how="cross").with_columns(
+        x=(half * pl.col("angle").sin()).round(3),
+        y=(pl.col("first") + half * (1 - pl.col("angle").cos())).round(3),
+    )  # fmt: skip
+    reach = max(curves["x"].max(), LEAST_REACH)
+    x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[-0.03 * reach, 1.05 * reach], nice=False))
+    y_scale = alt.Scale(domain=[-1, len(labels)], nice=False, reverse=True)
+    names = alt.Axis(
+        values=nodes["row"].to_list(),
+        labelExpr=f"{json.dumps(labels)}[datum.value]",
+        labelLimit=230,
+        labelPadding=8,
+        labelColor="var(--ink)",
+        labelOverlap=False,
+        grid=False,
+        ticks=False,
+        domain=False,
+        title=None,
+    )
     lines = (
-        alt.Chart(links)
-        .mark_rule(stroke="var(--ink-soft)", opacity=0.7)
+        alt.Chart(curves.drop("angle", "first", "last"))
+        .mark_line(stroke="var(--ink-soft)", opacity=0.7)
         .encode(
             x=x,
-            y=y,
-            x2="x2:Q",
-            y2="y2:Q",
+            y=alt.Y("y:Q", axis=names, scale=y_scale),
+            order="y:Q",
+            detail="arc:N",
             strokeWidth=alt.StrokeWidth(
                 "n_both:Q", scale=alt.Scale(domainMin=0, range=[0.5, 5]), legend=None
             ),
@@ -476,22 +500,21 @@ def item_map(nodes: pl.DataFrame, links: pl.DataFrame) -> Spec:
             ],
         )
     )
-    base = alt.Chart(nodes).encode(x=x, y=y)
-    points = base.mark_circle(**STYLES["observed"] | {"size": 100}).encode(
-        size=alt.Size("n:Q", scale=alt.Scale(domainMin=0, range=[20, 320]), legend=None),
-        tooltip=[
-            alt.Tooltip("name:N", title="Product"),
-            alt.Tooltip("n:Q", title="Orders with it", format=","),
-            alt.Tooltip("partners:N", title="Goes with"),
-        ],
+    points = (
+        alt.Chart(nodes.with_columns(x=pl.lit(0.0)))
+        .mark_circle(**STYLES["observed"])
+        .encode(
+            x=x,
+            y=alt.Y("row:Q", axis=names, scale=y_scale),
+            size=alt.Size("n:Q", scale=alt.Scale(domainMin=0, range=[15, 150]), legend=None),
+            tooltip=[
+                alt.Tooltip("name:N", title="Product"),
+                alt.Tooltip("n:Q", title="Orders with it", format=","),
+                alt.Tooltip("partners:N", title="Goes with"),
+            ],
+        )
     )
-    names = [
-        base.transform_filter(f"datum.is_above == {is_above}")
-        .mark_text(**STYLES["small"], dy=dy)
-        .encode(text="label:N")
-        for is_above, dy in (("true", -14), ("false", 15))
-    ]
-    return _finish(alt.layer(lines, points, *names), 420)
+    return _finish(alt.layer(lines, points), round(LINE_HEIGHT * len(labels)))
 
 
 def recommenders(ways: pl.DataFrame) -> Spec:

@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -956,35 +957,40 @@ def pairs(marts: Marts) -> Context:
 
 
 def _item_map(marts: Marts) -> Context:
-    """Products that go together as a drawing: what pulls at each other comes to stand together."""
+    """Products that go together as a drawing: a list of them, and an arc from one to the other."""
     links = queries.item_map(marts)
     graph = nx.Graph()
     for row in links.iter_rows(named=True):
         for end in ("a", "b"):
             graph.add_node(row[f"product_{end}"], name=row[f"name_{end}"], n=row[f"n_{end}"])
-        graph.add_edge(row["product_a"], row["product_b"], weight=1.0)
-    places = _places_of(graph)
+        graph.add_edge(row["product_a"], row["product_b"])
+    rows = _rows_of(graph)
+    n_of = Counter(name for _, name in graph.nodes(data="name"))
+
+    def label(key: str) -> str:
+        name = graph.nodes[key]["name"]
+        if n_of[name] == 1 or name == key:
+            return textwrap.shorten(name, 34, placeholder="…")
+        # Of products with the same name the id tells which.
+        return f"{textwrap.shorten(name, 24, placeholder='…')} {key}"
+
     nodes = pl.DataFrame([
         {
-            "name": node["name"],
-            "label": textwrap.shorten(node["name"], 24, placeholder="…"),
-            "n": node["n"],
+            "name": graph.nodes[key]["name"],
+            "label": label(key),
+            "n": graph.nodes[key]["n"],
             "partners": ", ".join(sorted(graph.nodes[other]["name"] for other in graph[key])),
-            # Away from most of its links.
-            "is_above": places[key][1]
-            >= sum(places[other][1] for other in graph[key]) / len(graph[key]),
-            "x": places[key][0],
-            "y": places[key][1],
+            "row": row,
         }
-        for key, node in graph.nodes(data=True)
+        for key, row in rows.items()
     ])  # fmt: skip
-    lines = pl.DataFrame([
+    arcs = pl.DataFrame([
         {
             "names": f"{row['name_a']}, {row['name_b']}",
             "n_both": row["n_both"],
             "lift": row["lift"],
-            **dict(zip(("x", "y"), places[row["product_a"]], strict=True)),
-            **dict(zip(("x2", "y2"), places[row["product_b"]], strict=True)),
+            "first": min(rows[row["product_a"]], rows[row["product_b"]]),
+            "last": max(rows[row["product_a"]], rows[row["product_b"]]),
         }
         for row in links.iter_rows(named=True)
     ])  # fmt: skip
@@ -992,40 +998,28 @@ def _item_map(marts: Marts) -> Context:
         "n_links": links.height,
         "n_products": nodes.height,
         "summary": f"Map of {nodes.height} products and {links.height} links between those that go "
-        "together; the surest: " + "; ".join(lines["names"].head(5)) + ".",
-        "charts": {"chart-map": charts.item_map(nodes, lines)},
+        "together; the surest: " + "; ".join(arcs["names"].head(5)) + ".",
+        "charts": {"chart-map": charts.item_map(nodes, arcs)},
     }
 
 
-def _places_of(graph: nx.Graph) -> dict[str, tuple[float, float]]:
-    """Return where each product is drawn, from -1 to 1: groups in a grid, larger ones wider.
+def _rows_of(graph: nx.Graph) -> dict[str, int]:
+    """Return in which line each product stands, from 0: group by group, the largest first.
 
-    Within a group linked products pull at each other (Fruchterman and Reingold 1991).
+    From one to the next are two lines, between groups a third. Within a group linked products stand
+    near each other (reverse Cuthill and McKee 1969).
     """
-    groups = sorted(nx.connected_components(graph), key=lambda keys: (-len(keys), min(keys)))
-    # A square for each group, as wide as the root of what it holds; row by row.
-    widths = [max(2.0, 1.4 * len(keys) ** 0.5) for keys in groups]
-    most = max(max(widths), sum(width**2 for width in widths) ** 0.5 * 1.5)
-    places, left, top, height, right = {}, 0.0, 0.0, 0.0, 0.0
-    for keys, width in zip(groups, widths, strict=True):
-        if left + width > most:
-            left, top, height = 0.0, top + height, 0.0
-        part = graph.subgraph(sorted(keys))
-        found = (
-            # Two side by side, so that their names do not meet.
-            dict(zip(sorted(keys), ((0, -0.5), (0, 0.5)), strict=True))
-            if len(keys) == 2
-            else nx.spring_layout(part, seed=1, iterations=300)
-        )
-        for key, (x, y) in found.items():
-            places[key] = (left + width * (0.5 + 0.4 * x), top + width * (0.5 + 0.4 * y))
-        left, height = left + width, max(height, width)
-        right = max(right, left)
-    down = top + height
-    return {
-        key: (round(2 * x / right - 1, 4), round(1 - 2 * y / down, 4))
-        for key, (x, y) in places.items()
-    }
+    rows: dict[str, int] = {}
+    free = 0
+    for keys in sorted(nx.connected_components(graph), key=lambda keys: (-len(keys), min(keys))):
+        part = nx.Graph()
+        part.add_nodes_from(sorted(keys))
+        part.add_edges_from(sorted(tuple(sorted(edge)) for edge in graph.subgraph(keys).edges))
+        for key in nx.utils.reverse_cuthill_mckee_ordering(part):
+            rows[key] = free
+            free += 2
+        free += 1
+    return rows
 
 
 def _pairs_of(marts: Marts, basis: str) -> Context:

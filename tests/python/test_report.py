@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
-from itertools import combinations, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -665,33 +665,39 @@ def test_each_pair_stands_once_with_both_confidences(page):
 
 def test_the_map_joins_what_goes_together(page):
     layers = specs_of(page)["chart-map"]["layer"]
-    links, nodes = (layers[n]["data"]["values"] for n in (0, 1))
+    curves, nodes = (layers[n]["data"]["values"] for n in (0, 1))
     # A pair that meets less often than chance is no link.
-    assert sorted((link["n_both"], link["lift"]) for link in links) == [(5, 10), (30, 12.5)]
+    assert {(curve["n_both"], curve["lift"]) for curve in curves} == {(5, 10), (30, 12.5)}
     assert [(node["n"], node["partners"]) for node in nodes if node["name"] == "B"] == [(40, NASTY)]
     assert sorted(node["n"] for node in nodes) == [10, 40, 50, 60]
-    places = {(node["x"], node["y"]) for node in nodes}
-    assert len(places) == 4
-    assert all(-1 <= value <= 1 for place in places for value in place)
-    assert {(link[x], link[y]) for link in links for x, y in ("xy", ("x2", "y2"))} == places
+    # Two have the same name, and their ids behind it.
+    assert {"Cup C", "Cup D", "B"} < {node["label"] for node in nodes}
+    assert len({node["row"] for node in nodes}) == 4
+    for names in {curve["names"] for curve in curves}:
+        y = [curve["y"] for curve in curves if curve["names"] == names]
+        rows = {node["row"] for node in nodes if node["name"] in names}
+        assert rows == {min(y), max(y)}
+    # Each line of the axis names its product.
+    axis = layers[0]["encoding"]["y"]["axis"]
+    labels = json.loads(axis["labelExpr"].removesuffix("[datum.value]"))
+    assert {labels[node["row"]] for node in nodes} == {node["label"] for node in nodes}
 
 
-def test_groups_of_the_map_lie_apart():
+def test_groups_of_the_map_stand_together():
     graph = networkx.Graph()
     networkx.add_cycle(graph, "abcde")
     graph.add_edge("x", "y")
-    networkx.add_star(graph, "pqrs")
-    places = page_module._places_of(graph)
-    assert set(places) == set("abcdexypqrs")
-    assert page_module._places_of(graph) == places
-
-    def box(keys):
-        x, y = zip(*(places[key] for key in keys), strict=True)
-        return min(x), max(x), min(y), max(y)
-
-    for one, other in combinations(("abcde", "xy", "pqrs"), 2):
-        a, b = box(one), box(other)
-        assert a[1] < b[0] or b[1] < a[0] or a[3] < b[2] or b[3] < a[2]
+    networkx.add_path(graph, "psrq")
+    rows = page_module._rows_of(graph)
+    turned = networkx.Graph([(b, a) for a, b in reversed(list(graph.edges))])
+    assert page_module._rows_of(turned) == rows
+    in_order = "".join(sorted(rows, key=rows.get))
+    assert [set(group) for group in (in_order[:5], in_order[5:9], in_order[9:])] == [
+        set("abcde"), set("pqrs"), set("xy")
+    ]  # fmt: skip
+    # Neighbours of a path stand side by side.
+    assert in_order[5:9] in ("psrq", "qrsp")
+    assert sorted(rows.values()) == [0, 2, 4, 6, 8, 11, 13, 15, 17, 20, 22]
 
 
 def test_recommendations_say_how_good_they_are_and_why(page, folder):
