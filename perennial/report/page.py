@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Callable
 from datetime import date
@@ -969,10 +968,10 @@ def _item_map(marts: Marts) -> Context:
 
     def label(key: str) -> str:
         name = graph.nodes[key]["name"]
-        if n_of[name] == 1 or name == key:
-            return textwrap.shorten(name, 34, placeholder="…")
+        if n_of[name] == 1:
+            return _cut(name, 34)
         # Of products with the same name the id tells which.
-        return f"{textwrap.shorten(name, 24, placeholder='…')} {key}"
+        return f"{_cut(name, 20)} {_cut(key, 13)}"
 
     nodes = pl.DataFrame([
         {
@@ -1001,6 +1000,11 @@ def _item_map(marts: Marts) -> Context:
         "together; the surest: " + "; ".join(arcs["names"].head(5)) + ".",
         "charts": {"chart-map": charts.item_map(nodes, arcs)},
     }
+
+
+def _cut(text: str, n: int) -> str:
+    """Return a text of at most n signs; a name may be one long word."""
+    return text if len(text) <= n else text[: n - 1].rstrip() + "…"
 
 
 def _rows_of(graph: nx.Graph) -> dict[str, int]:

@@ -700,6 +700,14 @@ def test_groups_of_the_map_stand_together():
     assert sorted(rows.values()) == [0, 2, 4, 6, 8, 11, 13, 15, 17, 20, 22]
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("Tea", "Tea"), ("茶" * 40, "茶" * 33 + "…"), ("a" * 32 + " " + "b" * 9, "a" * 32 + "…")],
+)
+def test_names_of_the_map_are_cut_where_they_are_too_long(name, label):
+    assert page_module._cut(name, 34) == label
+
+
 def test_recommendations_say_how_good_they_are_and_why(page, folder):
     shown = section_of(page, "recommendations")
     assert "by buy again , which was best" in shown or "by buy again, which was best" in shown
