@@ -12,6 +12,8 @@ CUSTOMER ?=
 STATE ?=
 MORE ?=
 ORDERS ?= 100000 1000000
+# Processes that test at the same time: one more than there are processors, for some wait.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() + 1))')
 BIN = $(VENV)/bin
 
 # What `perennial build` is told; an empty variable is left out.
@@ -40,7 +42,7 @@ test: ## everything that CI runs: lint, a build with all data tests, pytest
 
 .PHONY: run-pytest
 run-pytest:
-	@PERENNIAL_TEST_WAREHOUSES=target/test $(BIN)/python -m pytest -n 3
+	@PERENNIAL_TEST_WAREHOUSES=target/test $(BIN)/python -m pytest -n $(WORKERS)
 
 # The demo, with every data test and unit test; the linter of SQL and pytest look at it too.
 .PHONY: test-build

@@ -35,6 +35,9 @@ EDGES = ".-_@"
 MIN_LETTERS = 6
 LONG = 16
 
+# What the types of values that hold others look like.
+NESTED = ("STRUCT", "[", "MAP", "JSON", "UNION", "VARIANT")
+
 # Where a connection keeps the list: in its own memory, so that views of it may ask it too.
 SALT, LIST = "memory.main.forgotten_salt", "memory.main.forgotten_keys"
 
@@ -49,8 +52,10 @@ def is_distinctive(word: str) -> bool:
 
 def words_of(text: str) -> set[str]:
     """Return the distinctive words of a text: between separators, and between all other signs."""
-    words = {word.strip(EDGES) for word in set(re.split(BETWEEN, text))}
-    words |= set(re.split(r"[\W_]+", text))
+    pieces = set(re.split(BETWEEN, text))
+    words = {word.strip(EDGES) for word in pieces}
+    # What separates pieces is no part of a word either, so that each piece need be cut once only.
+    words |= set(re.split(r"[\W_]+", " ".join(pieces)))
     return {word for word in words if is_distinctive(word)}
 
 
@@ -128,22 +133,31 @@ def is_left_out(table: str, columns: list[str]) -> str | None:
     return " or ".join(conditions) or None
 
 
-def found_in_column(relation: str, column: str, type_: str) -> str | None:
-    """Return a query for how many different forgotten keys a column holds; None for a column
-    that can hold none, such as a number that is not called like a key.
+def found_in_columns(relation: str, columns: list[tuple[str, str]]) -> str | None:
+    """Return a query for how many different forgotten keys columns of a relation hold.
+
+    `columns` has their names and types. None where none can hold any, such as a number that is
+    not called like a key. The words of all columns are looked for at once: to plan a query for
+    each takes longer than to run it.
     """
-    kinds = kinds_of(column)
-    is_nested = any(sign in type_ for sign in ("STRUCT", "[", "MAP", "JSON", "UNION", "VARIANT"))
-    is_text = type_ == "VARCHAR" or type_.startswith("ENUM")
-    if not (kinds or is_nested or is_text):
-        return None
-    name = quoted(column)
-    text = f"cast(to_json({name}) as varchar)" if is_nested else f"cast({name} as varchar)"
-    key = "trim(value)"
-    if column.lower() == "visitor_id":
-        key = "regexp_replace(trim(value), '^(device|customer|session):', '')"
-    candidates = [f"select '{kind}' as kind, {key} as key from held" for kind in kinds]
-    if is_nested or is_text:
+    candidates, texts = [], []
+    for column, type_ in columns:
+        is_nested = any(
+            sign in type_ for sign in ("STRUCT", "[", "MAP", "JSON", "UNION", "VARIANT")
+        )
+        name = quoted(column)
+        text = f"cast(to_json({name}) as varchar)" if is_nested else f"cast({name} as varchar)"
+        value = f"select {text} as value from {relation} where {name} is not null"
+        key = "trim(value)"
+        if column.lower() == "visitor_id":
+            key = "regexp_replace(trim(value), '^(device|customer|session):', '')"
+        candidates += [
+            f"select distinct '{kind}' as kind, {key} as key from ({value})"
+            for kind in kinds_of(column)
+        ]
+        if is_nested or type_ == "VARCHAR" or type_.startswith("ENUM"):
+            texts.append(value)
+    if texts:
         endings = ", ".join(
             f"('{ending}', '{kind}')" for ending, kinds in NAMES.items() for kind in kinds
         )
@@ -161,8 +175,11 @@ def found_in_column(relation: str, column: str, type_: str) -> str | None:
             f"{words_sql('value')}) as word from held) as words "
             f"cross join (values {all_kinds}) as kinds (kind)"
         )
+    if not candidates:
+        return None
+    held = f"with held as (select distinct value from ({' union all '.join(texts)})) "
     return (
-        f"with held as (select distinct {text} as value from {relation} where {name} is not null) "
+        f"{held if texts else ''}"
         f"select count(distinct key) from ({' union all '.join(candidates)}) as candidates "
         f"where sha256((select salt from {SALT}) || kind || ':' || key) "
         f"in (select key_hash from {LIST})"

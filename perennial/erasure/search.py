@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from perennial.erasure.files import RawFile
-from perennial.erasure.matching import found_in_column, kinds_of, use_list, words_of
+from perennial.erasure.matching import found_in_columns, kinds_of, use_list, words_of
 from perennial.erasure.suppression import KINDS, Forgotten
 from perennial.errors import UserError
 from perennial.fingerprints import first_line, quoted
@@ -67,48 +67,35 @@ def search_database(
             "using (database_name, schema_name, table_name) where database_name = 'searched' "
             "order by all"
         ).fetchall()
-        has_rows = {
-            (schema, table): _has_rows(connection, f"searched.{quoted(schema)}.{quoted(table)}")
-            for schema, table in {(schema, table) for schema, table, *_ in columns}
-        }
+        tables: dict[tuple[str, str], list[tuple[str, str]]] = {}
         for schema, table, column, type_ in columns:
+            tables.setdefault((schema, table), []).append((column, type_))
+        for (schema, table), columns in tables.items():
             is_source = schema in source_schemas or (ours is not None and schema not in ours)
             finding = theirs if is_source else own
-            n_columns[is_source] += 1
+            n_columns[is_source] += len(columns)
             relation = f"searched.{quoted(schema)}.{quoted(table)}"
-            if (schema, table, column) == ("increments", "changes", "value"):
-                n_found = _search_notes(connection, relation)
-            elif (schema, table) == ("erasure", "salt") or not has_rows[schema, table]:
+            if (schema, table) == ("increments", "changes"):
+                found = _search_notes(connection, relation)
+            elif (schema, table) == ("erasure", "salt"):
                 continue
             else:
-                n_found = _search_column(connection, relation, column, type_)
-            if n_found:
-                finding.found[f"{schema}.{table}.{column}"] = n_found
+                found = _search_columns(connection, relation, columns)
+            finding.found |= {f"{schema}.{table}.{column}": n for column, n in found.items()}
     own.searched, theirs.searched = (f"{n_columns[side]:,} columns" for side in (False, True))
     return [own, theirs] if n_columns[True] else [own]
-
-
-def search_table_file(relation: str, name: str, forgotten: Forgotten) -> dict[str, int]:
-    """Search every column of a csv or parquet file, given as it stands after `from`."""
-    found = {}
-    with _searching(forgotten) as connection:
-        if not _has_rows(connection, relation):
-            return found
-        for column, type_, *_ in connection.execute(f"describe from {relation}").fetchall():
-            if n_found := _search_column(connection, relation, column, type_):
-                found[f"{name}.{column}"] = n_found
-    return found
 
 
 def search_raw_files(files: Iterable[RawFile], forgotten: Forgotten, is_source: bool) -> Finding:
     """Search raw files, column by column and, of csv, line by line."""
     files = list(files)
     finding = Finding("raw files", f"{len(files):,} files", is_source=is_source)
-    for file in files:
-        found = search_table_file(file.relation, file.path.name, forgotten)
-        if not found and file.lines:
-            found = search_table_file(file.lines, file.path.name, forgotten)
-        finding.found |= found
+    with _searching(forgotten) as connection:
+        for file in files:
+            found = _search_file(connection, file.relation, file.path.name)
+            if not found and file.lines:
+                found = _search_file(connection, file.lines, file.path.name)
+            finding.found |= found
     return finding
 
 
@@ -116,9 +103,10 @@ def search_parquet(files: Iterable[Path], place: str, forgotten: Forgotten) -> F
     """Search the parquet files of a release."""
     files = list(files)
     finding = Finding(place, f"{len(files):,} files")
-    for file in files:
-        path = str(file).replace("'", "''")
-        finding.found |= search_table_file(f"read_parquet('{path}')", file.name, forgotten)
+    with _searching(forgotten) as connection:
+        for file in files:
+            path = str(file).replace("'", "''")
+            finding.found |= _search_file(connection, f"read_parquet('{path}')", file.name)
     return finding
 
 
@@ -126,14 +114,16 @@ def search_texts(files: Iterable[Path], place: str, forgotten: Forgotten) -> Fin
     """Search the words of text files, such as pages and logs."""
     finding = Finding(place, "")
     n_files = 0
+    # Most words stand in many files.
+    of_nobody: set[str] = set()
     for file in files:
         n_files += 1
-        hits = {
-            word
-            for words in _words_of_file(file)
-            for word in words
-            if any(forgotten.holds(kind, word) for kind in KINDS)
-        }
+        hits = set()
+        for words in _words_of_file(file):
+            new = words - of_nobody
+            found = {word for word in new if any(forgotten.holds(kind, word) for kind in KINDS)}
+            of_nobody |= new - found
+            hits |= found
         if hits:
             finding.found[str(file)] = len(hits)
     finding.searched = f"{n_files:,} files"
@@ -157,18 +147,34 @@ def search_bytes(files: Iterable[Path], keys: set[str]) -> Finding:
     return finding
 
 
-def _has_rows(connection: duckdb.DuckDBPyConnection, relation: str) -> bool:
-    return connection.execute(f"select exists(from {relation})").fetchone()[0]
+def _search_file(connection: duckdb.DuckDBPyConnection, relation: str, name: str) -> dict[str, int]:
+    """Search every column of a csv or parquet file, given as it stands after `from`."""
+    columns = connection.execute(f"describe from {relation}").fetchall()
+    found = _search_columns(
+        connection, relation, [(column, type_) for column, type_, *_ in columns]
+    )
+    return {f"{name}.{column}": n_found for column, n_found in found.items()}
 
 
-def _search_column(
-    connection: duckdb.DuckDBPyConnection, relation: str, column: str, type_: str
-) -> int:
-    query = found_in_column(relation, column, type_)
-    return connection.execute(query).fetchone()[0] if query else 0
+def _search_columns(
+    connection: duckdb.DuckDBPyConnection, relation: str, columns: list[tuple[str, str]]
+) -> dict[str, int]:
+    """Return in which columns something was found, and how much."""
+
+    def n_found(columns: list[tuple[str, str]]) -> int:
+        query = found_in_columns(relation, columns)
+        return connection.execute(query).fetchone()[0] if query else 0
+
+    if not connection.execute(f"select exists(from {relation})").fetchone()[0]:
+        return {}
+    # All at once first: which of them it is need only be asked where there is something.
+    if len(columns) > 1 and not n_found(columns):
+        return {}
+    found = {column: n_found([(column, type_)]) for column, type_ in columns}
+    return {column: n for column, n in found.items() if n}
 
 
-def _search_notes(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
+def _search_notes(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, int]:
     """Search the notes of increments, where another column tells what a value is."""
     n_found = 0
     for (followed,) in connection.execute(
@@ -176,8 +182,8 @@ def _search_notes(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
     ).fetchall():
         name = followed if kinds_of(followed) else "value"
         noted = f"(select value as {quoted(name)} from {relation} where followed = '{followed}')"
-        n_found += _search_column(connection, noted, name, "VARCHAR")
-    return n_found
+        n_found += sum(_search_columns(connection, noted, [(name, "VARCHAR")]).values())
+    return {"value": n_found} if n_found else {}
 
 
 def _words_of_file(file: Path) -> Iterator[set[str]]:
