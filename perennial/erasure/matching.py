@@ -142,9 +142,7 @@ def found_in_columns(relation: str, columns: list[tuple[str, str]]) -> str | Non
     """
     candidates, texts = [], []
     for column, type_ in columns:
-        is_nested = any(
-            sign in type_ for sign in ("STRUCT", "[", "MAP", "JSON", "UNION", "VARIANT")
-        )
+        is_nested = any(sign in type_ for sign in NESTED)
         name = quoted(column)
         text = f"cast(to_json({name}) as varchar)" if is_nested else f"cast({name} as varchar)"
         value = f"select {text} as value from {relation} where {name} is not null"

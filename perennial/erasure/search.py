@@ -75,12 +75,13 @@ def search_database(
             finding = theirs if is_source else own
             n_columns[is_source] += len(columns)
             relation = f"searched.{quoted(schema)}.{quoted(table)}"
+            if (schema, table) == ("erasure", "salt"):
+                continue
+            found = {}
             if (schema, table) == ("increments", "changes"):
                 found = _search_notes(connection, relation)
-            elif (schema, table) == ("erasure", "salt"):
-                continue
-            else:
-                found = _search_columns(connection, relation, columns)
+                columns = [(name, type_) for name, type_ in columns if name != "value"]
+            found |= _search_columns(connection, relation, columns)
             finding.found |= {f"{schema}.{table}.{column}": n for column, n in found.items()}
     own.searched, theirs.searched = (f"{n_columns[side]:,} columns" for side in (False, True))
     return [own, theirs] if n_columns[True] else [own]
@@ -149,10 +150,9 @@ def search_bytes(files: Iterable[Path], keys: set[str]) -> Finding:
 
 def _search_file(connection: duckdb.DuckDBPyConnection, relation: str, name: str) -> dict[str, int]:
     """Search every column of a csv or parquet file, given as it stands after `from`."""
-    columns = connection.execute(f"describe from {relation}").fetchall()
-    found = _search_columns(
-        connection, relation, [(column, type_) for column, type_, *_ in columns]
-    )
+    described = connection.execute(f"describe from {relation}").fetchall()
+    columns = [(column, type_) for column, type_, *_ in described]
+    found = _search_columns(connection, relation, columns)
     return {f"{name}.{column}": n_found for column, n_found in found.items()}
 
 
