@@ -380,17 +380,26 @@ def _lists_of(
     }
 
 
-def _worth(lists: np.ndarray, n_items: int) -> np.ndarray:
-    """Return of each item what its place in a list is worth, shape (rows, items).
+def _worth(lists: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the items that any of a customer's lists holds, and what each list says of them.
 
-    One over the place plus ten, nothing behind the list's end: lists of different ways to score
-    can be added up so (reciprocal rank fusion: Cormack, Clarke and Büttcher 2009).
+    That is one over the place plus ten, nothing behind the list's end: lists of different ways to
+    score can be added up so (reciprocal rank fusion: Cormack, Clarke and Büttcher 2009).
+
+    Args:
+        lists: numbers of items, each of shape (customers, places), -1 where there is none.
+
+    Returns:
+        Customers and items, each of shape (pairs,), in order; worth, of shape (pairs, lists).
     """
-    found = np.zeros((len(lists), n_items + 1))
-    worth = np.broadcast_to(1 / (np.arange(lists.shape[1]) + 11.0), lists.shape)
-    # What is missing, -1, goes to a column that is cut off.
-    np.put_along_axis(found, lists, worth, axis=1)
-    return found[:, :-1]
+    n_items = 1 + max(int(each.max(initial=0)) for each in lists)
+    filled = [np.nonzero(each >= 0) for each in lists]
+    keys = [at[0] * n_items + each[at] for at, each in zip(filled, lists, strict=True)]
+    pairs = np.unique(np.concatenate(keys))
+    worth = np.zeros((len(pairs), len(lists)))
+    for column, ((_, place), each) in enumerate(zip(filled, keys, strict=True)):
+        worth[np.searchsorted(pairs, each), column] = 1 / (place + 11.0)
+    return *np.divmod(pairs, n_items), worth
 
 
 def _fused(lists: dict[str, np.ndarray], weights: dict[str, float], n_items: int) -> np.ndarray:
@@ -429,18 +438,17 @@ def _learned(standing: Standing, lists: dict[str, np.ndarray]) -> dict[str, floa
 
     inputs, came = [], []
     for rows in blocks(np.arange(len(standing.customers))):
-        worth = np.stack(
-            [_worth(each[rows], len(standing.purchases.items)) for each in lists.values()], axis=-1
-        )
-        row, item = np.nonzero(worth.any(axis=-1))
-        inputs.append(worth[row, item])
+        row, item, worth = _worth([each[rows] for each in lists.values()])
+        inputs.append(worth)
         came.append(standing.bought[rows].toarray()[row, item] > 0)
     names = list(lists)
     matrix, happened = np.concatenate(inputs), np.concatenate(came)
     weights = dict.fromkeys(names, 0.0)
     kept = list(range(len(names)))
     while kept and happened.any() and not happened.all():
-        found = LogisticRegression(C=1e4, max_iter=1000).fit(matrix[:, kept], happened).coef_[0]
+        # Inputs are so small that lbfgs takes a slope for flat, far from the best weights.
+        model = LogisticRegression(C=1e4, solver="newton-cholesky", tol=1e-8, max_iter=1000)
+        found = model.fit(matrix[:, kept], happened).coef_[0]
         if (found >= 0).all():
             total = max(found.sum(), 1e-12)
             shares = np.round(found / total, 6)

@@ -200,9 +200,7 @@ def measures(
         k: how many places count.
     """
     lists = lists[:, :k]
-    customer, item = bought.nonzero()
-    keys = np.arange(len(lists))[:, None] * bought.shape[1] + lists
-    hits = np.isin(keys, customer * bought.shape[1] + item) & (lists >= 0)
+    hits = are_in(lists, bought)
     places = np.arange(1, hits.shape[1] + 1)
     gains = 1 / np.log2(places + 1)
     possible = np.minimum(n_bought, k)
@@ -217,6 +215,20 @@ def measures(
         "map": (hits * precisions).sum(axis=1) / possible,
         "mrr": 1 / first,
     }
+
+
+def are_in(lists: np.ndarray, cells: sparse.csr_array) -> np.ndarray:
+    """Return which places of lists hold an item that is a cell of its row, shape of lists.
+
+    Args:
+        lists: numbers of items, shape (rows, places), -1 where there is none.
+        cells: shape (rows, items).
+    """
+    row, item = cells.nonzero()
+    filled = np.sort(row * cells.shape[1] + item)
+    keys = np.arange(len(lists))[:, None] * cells.shape[1] + lists
+    place = np.searchsorted(filled, keys)
+    return (np.append(filled, -1)[place] == keys) & (lists >= 0)
 
 
 def interval(values: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

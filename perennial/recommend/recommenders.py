@@ -174,13 +174,29 @@ class ItemNeighbours(Recommender):
     name = "item_neighbours"
 
     def _fit(self) -> None:
-        purchases = self.purchases
-        both = sparse.csc_array(purchases.owned.T @ purchases.owned)
-        self.similarity = nearest(_cosine(both), ITEM_NEIGHBOURS)
+        owned = self.purchases.owned
+        by_item = sparse.csr_array(owned.T)
+        n_items = by_item.shape[0]
+        scale = 1 / np.sqrt(np.maximum(np.diff(by_item.indptr), 1))
+        found = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0), np.zeros(0))]
+        # Of all pairs only some at once: most popular items share a customer.
+        for some in blocks(np.arange(n_items)):
+            both = (by_item[some] @ owned).toarray()
+            both[np.arange(len(some)), some] = 0
+            cosines = both * scale * scale[some, None]
+            lists = top(cosines, np.zeros(n_items), ITEM_NEIGHBOURS)
+            row, place = np.nonzero(lists >= 0)
+            item = lists[row, place]
+            is_near = both[row, item] > 0
+            row, item = row[is_near], item[is_near]
+            found.append((item, some[row], cosines[row, item], both[row, item]))
+        item, candidate, cosine, n_both = (
+            np.concatenate(each) for each in zip(*found, strict=True)
+        )
+        shape = (n_items, n_items)
+        self.similarity = sparse.csc_array((cosine, (item, candidate)), shape)
         # How many customers bought both, of the same pairs.
-        pairs = self.similarity.tocoo()
-        counts = cells(sparse.csr_array(both), pairs.row, pairs.col)
-        self.n_both = sparse.csr_array((counts, (pairs.row, pairs.col)), both.shape)
+        self.n_both = sparse.csr_array((n_both, (item, candidate)), shape)
         self._by_row = sparse.csr_array(self.similarity)
 
     def _scores(self, customers: np.ndarray) -> sparse.csr_array:
@@ -589,34 +605,9 @@ def _sums(table: sparse.sparray) -> np.ndarray:
     return np.asarray(table.sum(axis=0), dtype=float).ravel()
 
 
-def _cosine(both: sparse.csc_array) -> sparse.csc_array:
-    """Return the cosines of items from how many customers bought both, none with itself."""
-    counts = both.diagonal()
-    scale = sparse.diags_array(1 / np.sqrt(np.maximum(counts, 1.0)))
-    found = sparse.csc_array(scale @ both @ scale)
-    found.setdiag(0)
-    found.eliminate_zeros()
-    return found
-
-
 def _learners(purchases: Purchases) -> np.ndarray:
     """Return the numbers of the customers who are learned from, in order."""
     return drawn(purchases.customers, MOST_LEARNERS)
-
-
-def nearest(table: sparse.csc_array, n: int) -> sparse.csc_array:
-    """Return the n largest values of each column, those above 0; of equal ones the first rows'."""
-    values, rows, columns = [np.zeros(0)], [np.zeros(0, int)], [np.zeros(0, int)]
-    for some in blocks(np.arange(table.shape[1])):
-        dense = table[:, some].toarray().T
-        lists = top(dense, np.zeros(table.shape[0]), n)
-        found = np.take_along_axis(dense, np.maximum(lists, 0), axis=1) if lists.size else lists
-        column, place = np.nonzero((lists >= 0) & (found > 0))
-        values.append(found[column, place])
-        rows.append(lists[column, place])
-        columns.append(some[column])
-    where = (np.concatenate(rows), np.concatenate(columns))
-    return sparse.csc_array((np.concatenate(values), where), table.shape)
 
 
 def _one_hot(values: pl.Series) -> sparse.csr_array:

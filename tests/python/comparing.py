@@ -50,6 +50,13 @@ def differing(one: Path, other: Path) -> list[str]:
             if table in (HISTORY, REGISTRY):
                 continue
             mine, theirs = (f"from {w}.{table}" for w in ("one", "other"))
+            # Most are equal, and that is seen for a fifth of what it takes to count what is not.
+            of_mine, of_theirs = (
+                connection.execute(f"select count(*), sum(hash(t)) {rows} as t").fetchone()
+                for rows in (mine, theirs)
+            )
+            if of_mine == of_theirs:
+                continue
             n_other = connection.execute(
                 f"select count(*) from (({mine} except all {theirs}) "
                 f"union all ({theirs} except all {mine}))"

@@ -12,6 +12,7 @@ import hashlib
 import multiprocessing
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,9 @@ LOADED = [
     "perennial.churn.reasons",
     "perennial.monitoring.drift",
 ]
+# What dbt has compiled and read, for all processes that test.
 TEMPLATES = Path(__file__).parents[2] / "target" / "templates"
+PARSED = Path(__file__).parents[2] / "target" / "parsed"
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(LOADED)
 
@@ -71,6 +74,7 @@ def _become(arguments: list[str], cwd: str, env: dict[str, str], files: list[Pat
     build.subprocess = _Forking
     _leave_out_debugging()
     _keep_what_is_the_same_each_time()
+    _share_what_was_parsed()
     _execute(arguments)
 
 
@@ -133,6 +137,63 @@ def _keep_what_is_the_same_each_time() -> None:
     BehaviorFlagRendered._default_source = staticmethod(lambda: "dbt")
     # The SQL of each model in target/compiled and target/run.
     ParsedNode.write_node = lambda *_: None
+
+
+def _share_what_was_parsed() -> None:
+    """Let dbt take up what it has read of the project with these settings in any process.
+
+    It reads everything anew, which takes as long as a small build, for each other folder of a
+    warehouse. Only the file's name, as that of the database, is in what it makes of the project.
+    """
+    from dbt.constants import PARTIAL_PARSE_FILE_NAME
+    from dbt.contracts.files import FileHash
+    from dbt.parser.manifest import ManifestLoader
+
+    check = ManifestLoader.build_manifest_state_check
+    read = ManifestLoader.read_manifest_for_partial_parse
+    write = ManifestLoader.write_manifest_for_partial_parse
+
+    def check_without_the_folder(self):
+        found = check(self)
+        credentials = self.root_project.credentials
+        found.profile_hash = FileHash.from_contents(f"{credentials.database} {credentials.schema}")
+        return found
+
+    def own(self) -> Path:
+        return Path(self.root_project.project_target_path) / PARTIAL_PARSE_FILE_NAME
+
+    def shared(self) -> Path:
+        told = f"{self.root_project.project_root} {self.manifest.state_check}"
+        return PARSED / hashlib.md5(told.encode()).hexdigest()
+
+    def read_what_is_shared(self):
+        if shared(self).exists() and _text(_note(own(self))) != shared(self).name:
+            own(self).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(shared(self), own(self))
+            _note(own(self)).write_text(shared(self).name)
+        return read(self)
+
+    def write_for_all(self):
+        write(self)
+        _note(own(self)).write_text(shared(self).name)
+        if not shared(self).exists():
+            PARSED.mkdir(parents=True, exist_ok=True)
+            half = shared(self).with_suffix(f".{os.getpid()}")
+            shutil.copyfile(own(self), half)
+            half.rename(shared(self))
+
+    ManifestLoader.build_manifest_state_check = check_without_the_folder
+    ManifestLoader.read_manifest_for_partial_parse = read_what_is_shared
+    ManifestLoader.write_manifest_for_partial_parse = write_for_all
+
+
+def _note(file: Path) -> Path:
+    """Beside what was parsed: with which settings."""
+    return file.with_suffix(".settings")
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
 
 
 class _Forking:

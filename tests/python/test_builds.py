@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 from conftest import (
-    FEW_MODELS,
     ITEMS,
+    NOTHING_LEARNED,
     ONLY_MODELS,
     ORDERS,
     PROJECT,
@@ -152,11 +152,16 @@ def test_tables_of_a_schema_are_read(small_shop, small_build, tmp_path):
             "using ordered_at at time zone 'UTC'"
         )
     tables = green(
-        build(warehouse, shop="tables", settings="{raw_schema: landing}", exclude=FEW_MODELS)
+        build(warehouse, shop="tables", settings="{raw_schema: landing}", exclude=NOTHING_LEARNED)
     )
     mine, theirs = tables.fingerprints(), small_build.fingerprints()
-    assert {"customers", "orders", "rfm", "churn_scores"} <= mine.keys()
+    assert {"customers", "orders", "sessions", "rfm"} <= mine.keys()
     assert {t for t in mine if mine[t] != theirs[t]} == {"settings"}
+    # What churn is learned from.
+    assert (
+        tables.fingerprints("intermediate")["churn_features"]
+        == small_build.fingerprints("intermediate")["churn_features"]
+    )
 
 
 def test_lines_that_cannot_be_read_are_kept(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from comparing import differing
-from conftest import FEW_MODELS, NOTHING_LEARNED, build, green
+from conftest import NOTHING_LEARNED, ONLY_MODELS, build, green
 from replay import MARKETING, USED, Recording, Warehouse, record
 from sequences import Shop, compare, try_sequences
 
@@ -278,7 +278,7 @@ def test_full_refresh_makes_everything_anew(small_shop, small_build, tmp_path):
     with duckdb.connect(str(again)) as connection:
         connection.execute("delete from marts.orders; delete from staging.checked_events")
     # Nobody told: a build that follows changes keeps what is there.
-    kept = green(build(again, raw=small_shop, select="orders", exclude=FEW_MODELS))
+    kept = green(build(again, raw=small_shop, select="orders", exclude=ONLY_MODELS))
     assert kept.query("select count(*) from marts.orders") == [(0,)]
-    done = build(again, raw=small_shop, exclude=FEW_MODELS, full_refresh=True)
+    done = build(again, raw=small_shop, exclude=NOTHING_LEARNED, full_refresh=True)
     assert green(done).fingerprints() == small_build.fingerprints()
