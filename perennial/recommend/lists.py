@@ -225,7 +225,7 @@ def are_in(lists: np.ndarray, cells: sparse.csr_array) -> np.ndarray:
         cells: shape (rows, items).
     """
     row, item = cells.nonzero()
-    filled = np.sort(row * cells.shape[1] + item)
+    filled = np.sort(row.astype(np.int64) * cells.shape[1] + item)
     keys = np.arange(len(lists))[:, None] * cells.shape[1] + lists
     place = np.searchsorted(filled, keys)
     return (np.append(filled, -1)[place] == keys) & (lists >= 0)

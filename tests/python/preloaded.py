@@ -146,25 +146,25 @@ def _share_what_was_parsed() -> None:
     warehouse. Only the file's name, as that of the database, is in what it makes of the project.
     """
     from dbt.constants import PARTIAL_PARSE_FILE_NAME
-    from dbt.contracts.files import FileHash
     from dbt.parser.manifest import ManifestLoader
 
-    check = ManifestLoader.build_manifest_state_check
+    fits = ManifestLoader.is_partial_parsable
     read = ManifestLoader.read_manifest_for_partial_parse
     write = ManifestLoader.write_manifest_for_partial_parse
-
-    def check_without_the_folder(self):
-        found = check(self)
-        credentials = self.root_project.credentials
-        found.profile_hash = FileHash.from_contents(f"{credentials.database} {credentials.schema}")
-        return found
 
     def own(self) -> Path:
         return Path(self.root_project.project_target_path) / PARTIAL_PARSE_FILE_NAME
 
     def shared(self) -> Path:
-        told = f"{self.root_project.project_root} {self.manifest.state_check}"
-        return PARSED / hashlib.md5(told.encode()).hexdigest()
+        to, asked = self.root_project.credentials, self.manifest.state_check
+        told = [to.database, to.schema, asked.vars_hash, asked.project_env_vars_hash]
+        told += [self.root_project.project_root, asked.project_hashes]
+        return PARSED / hashlib.md5(repr(told).encode()).hexdigest()
+
+    def fits_but_for_the_folder(self, parsed):
+        if _text(_note(own(self))) == shared(self).name:
+            parsed.state_check.profile_hash = self.manifest.state_check.profile_hash
+        return fits(self, parsed)
 
     def read_what_is_shared(self):
         if shared(self).exists() and _text(_note(own(self))) != shared(self).name:
@@ -182,7 +182,7 @@ def _share_what_was_parsed() -> None:
             shutil.copyfile(own(self), half)
             half.rename(shared(self))
 
-    ManifestLoader.build_manifest_state_check = check_without_the_folder
+    ManifestLoader.is_partial_parsable = fits_but_for_the_folder
     ManifestLoader.read_manifest_for_partial_parse = read_what_is_shared
     ManifestLoader.write_manifest_for_partial_parse = write_for_all
 
