@@ -57,6 +57,12 @@ def top(scores: np.ndarray | sparse.csr_array, popularity: np.ndarray, n: int) -
     return np.pad(np.concatenate(found), ((0, 0), (0, n - n_found)), constant_values=-1)
 
 
+def named(ids: np.ndarray, numbers: np.ndarray) -> pl.Series:
+    """Return the ids with some numbers, nothing where the number is -1."""
+    places = pl.Series(numbers, dtype=pl.Int64)
+    return pl.Series(ids, dtype=pl.String).gather(places.set(places < 0, None))
+
+
 def roughly_largest(values: np.ndarray, n: int, slack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return what may be among the n largest of a row and above 0, not many more.
 

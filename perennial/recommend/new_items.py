@@ -8,9 +8,9 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from perennial.recommend.judging import MIN_CUSTOMERS, MOST_ITEMS
-from perennial.recommend.lists import GAINS, blocks, held_against, top
+from perennial.recommend.lists import GAINS, blocks, held_against, named, top
 from perennial.recommend.purchases import CUTS, Purchases, bought_after, known_by
-from perennial.recommend.recommenders import Content
+from perennial.recommend.recommenders import Content, first_largest
 
 LENGTH = 5
 # By how many bought it so far, by what the customer's own products are like, by both.
@@ -42,6 +42,7 @@ class NewItems:
         purchases: what was known at the cut, of the new items and of the most bought others.
         new: numbers of the new items, MOST_ITEMS at most, in order, shape (new items,).
         n_customers: customers who had bought each of them by then, shape (new items,).
+        likeness: how like each item is to each of them, shape (items, new items).
     """
 
     def __init__(self, rows: pl.DataFrame, new: pl.DataFrame, products: pl.DataFrame, cut: str):
@@ -56,7 +57,8 @@ class NewItems:
         self.purchases = Purchases.of(known, customers.astype(str), items.astype(str))
         self.new = np.searchsorted(self.purchases.items, own["product_id"].to_numpy().astype(str))
         self.n_customers = own["n_customers"].to_numpy().astype(float)
-        self.items = Content(self.purchases, products).items
+        items = Content(self.purchases, products).items
+        self.likeness = (items @ items[self.new].T).toarray()
 
     def scores(self, way: str, customers: np.ndarray) -> np.ndarray:
         """Return the scores of the new items for some customers, shape (customers, new items).
@@ -69,7 +71,7 @@ class NewItems:
             found = np.tile(self.n_customers, (len(customers), 1))
         else:
             n_owned = np.diff(owned.indptr)[:, None]
-            found = (owned @ self.items @ self.items[self.new].T).toarray() / np.maximum(n_owned, 1)
+            found = owned @ self.likeness / np.maximum(n_owned, 1)
         if way == BOTH:
             found *= self.n_customers + 1
         return np.where(owned[:, self.new].toarray() > 0, -np.inf, found)
@@ -83,11 +85,11 @@ class NewItems:
 
     def most_alike(self, customers: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Return which product of each customer is most like a new item: its number, or -1."""
-        alike = sparse.csr_array(self.items[self.new[places]] @ self.items.T)
-        alike = sparse.csr_array(alike.multiply(self.purchases.owned[customers]))
-        alike.eliminate_zeros()
-        best = np.asarray(alike.argmax(axis=1)).ravel()
-        return np.where(np.diff(alike.indptr) > 0, best, -1)
+        owned = self.purchases.owned[customers]
+        alike = self.likeness[owned.indices, np.repeat(places, np.diff(owned.indptr))]
+        table = sparse.csr_array((alike, owned.indices, owned.indptr), owned.shape)
+        table.eliminate_zeros()
+        return np.where(np.diff(table.indptr) > 0, first_largest(table), -1)
 
 
 def judge_new_items(rows: pl.DataFrame, new: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:
@@ -175,9 +177,10 @@ def recommend_new_items(
             lists = top(scores, standing.n_customers, LENGTH)
             row, place = np.nonzero(lists >= 0)
             item = lists[row, place]
-            like = standing.most_alike(some[row], item)
             # What is behind it is told where it is the reason.
-            is_told = (like >= 0) & (way != POPULAR)
+            like = (
+                np.full(len(item), -1) if way == POPULAR else standing.most_alike(some[row], item)
+            )
             parts.append(
                 pl.DataFrame({
                     "customer_id": purchases.customers[some[row]],
@@ -185,10 +188,7 @@ def recommend_new_items(
                     "product_id": purchases.items[standing.new[item]],
                     "way": way,
                     "score": np.round(scores[row, item], 9),
-                    "because_product_id": [
-                        str(purchases.items[n]) if told else None
-                        for n, told in zip(like, is_told, strict=True)
-                    ],
+                    "because_product_id": named(purchases.items, like),
                 }, strict=False).cast(LISTS_SCHEMA)
             )  # fmt: skip
     return pl.concat(parts)
