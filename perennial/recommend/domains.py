@@ -6,6 +6,7 @@ time has a history in others: what goes with it there is told by customers who b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +15,12 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from perennial.recommend.judging import MIN_CUSTOMERS, MOST_ITEMS, MOST_JUDGED
-from perennial.recommend.lists import GAINS, blocks, held_against, top
-from perennial.recommend.purchases import CUTS, drawn, known_cuts, shared_customers
-from perennial.recommend.recommenders import MOST_LEARNERS
+from perennial.recommend.lists import GAINS, blocks, held_against, named, top
+from perennial.recommend.purchases import CUTS, drawn, known_cuts, numbered, shared_customers
+from perennial.recommend.recommenders import MOST_LEARNERS, first_largest
 
+# What domains there are, in order.
+DOMAIN_TYPES = ("category", "platform", "sales_channel")
 # Lists are judged by so many places, and so many are shown.
 JUDGED_LENGTH = 10
 LENGTH = 5
@@ -89,31 +92,40 @@ class Domains:
         most = buyers.sort(["n", "product_id"], descending=[True, False]).head(MOST_ITEMS)
         customers = known["customer_id"].unique().sort().to_numpy().astype(str)
         items = most["product_id"].sort().to_numpy().astype(str)
+        shape = len(customers), len(items)
         # Nothing has come after today.
         later = rows.filter(f"is_bought_after_{cut}") if cut != CUTS[-1] else rows.clear()
-        later = later.join(known.select("customer_id").unique(), on="customer_id", how="semi")
-        later = later.join(known, on=["product_id", "domain"], how="semi")
+        sold = known.select("product_id", "domain").unique()
+        later = later.join(sold, on=["product_id", "domain"], how="semi")
+
+        def by_number(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+            """Return the customers of each domain with what they bought there, as numbers."""
+            frame = (
+                frame.lazy()
+                .select("domain", "customer_id", "product_id")
+                .join(numbered("customer", customers).lazy(), on="customer_id")
+                .join(numbered("product", items).lazy(), on="product_id", how="left")
+                .select("domain", "customer", "product")
+                .collect()
+            )
+            return {name: frame.filter(domain=name).drop("domain") for name in names}
 
         def table(frame: pl.DataFrame) -> sparse.csr_array:
-            frame = frame.filter(pl.col("product_id").is_in(items.tolist()))
-            where = (
-                np.searchsorted(customers, frame["customer_id"].to_numpy().astype(str)),
-                np.searchsorted(items, frame["product_id"].to_numpy().astype(str)),
-            )
-            return sparse.csr_array((np.ones(len(frame)), where), (len(customers), len(items)))
+            who, what = (column.to_numpy() for column in frame.drop_nulls())
+            return sparse.csr_array((np.ones(len(who)), (who, what)), shape)
 
         def n_each(frame: pl.DataFrame) -> np.ndarray:
-            who = np.searchsorted(customers, frame["customer_id"].to_numpy().astype(str))
-            return np.bincount(who, minlength=len(customers))
+            return np.bincount(frame["customer"].to_numpy(), minlength=len(customers))
 
+        before, after = by_number(known), by_number(later)
         return cls(
             names,
             customers,
             items,
-            [table(known.filter(domain=name)) for name in names],
-            [n_each(known.filter(domain=name)) > 0 for name in names],
-            [table(later.filter(domain=name)) for name in names],
-            [n_each(later.filter(domain=name)) for name in names],
+            [table(frame) for frame in before.values()],
+            [n_each(frame) > 0 for frame in before.values()],
+            [table(frame) for frame in after.values()],
+            [n_each(frame) for frame in after.values()],
         )
 
     def source(self, target: int, source: int | None = None) -> sparse.csr_array:
@@ -200,9 +212,8 @@ def judge_domains(rows: pl.DataFrame) -> pl.DataFrame:
     """
     found = []
     with threadpool_limits(1):
-        for (domain_type,), some in rows.sort(pl.all()).group_by(
-            "domain_type", maintain_order=True
-        ):
+        for domain_type in rows["domain_type"].unique().sort():
+            some = rows.filter(domain_type=domain_type)
             for cut in CUTS[:2]:
                 found += [
                     {"domain_type": domain_type, "cut": cut} | row
@@ -279,8 +290,8 @@ def _held_against(asked: Asked) -> dict[str, str | int | float]:
     return {"status": "judged", "n_customers": asked.n} | judged
 
 
-def recommend_across(rows: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
-    """Return what to show each customer in the domain that they are likeliest to enter next.
+def recommend_across(rows: pl.DataFrame, judged: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Give what to show each customer in the domain that they are likeliest to enter next.
 
     Of each type it is the domain, of those where the customer has bought nothing, in which most of
     the customers have bought who bought most products in the same domain as this one.
@@ -291,20 +302,20 @@ def recommend_across(rows: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
             the validation is more than noise, else what is popular in the target. Where a target
             has too few customers to tell, all together decide.
 
-    Returns:
-        Up to LENGTH rows of LISTS_SCHEMA per customer and type, by type, domain, customer and rank.
-        Of the n_of customers of because_product_id who bought anything in that domain n_evidence
-        bought the product; where there is no such product, of all its customers.
+    Yields:
+        Of some customers at a time up to LENGTH rows of LISTS_SCHEMA per customer and type, by
+        type, domain, customer and rank; before all others a table without rows. Of the n_of
+        customers of because_product_id who bought anything in that domain n_evidence bought the
+        product; where there is no such product, of all its customers.
     """
     gain = {
         (row["domain_type"], row["target"]): row["gain_low"]
         for row in judged.filter(cut=CUTS[0], source=EVERY, status="judged").iter_rows(named=True)
     }
-    parts = [pl.DataFrame(schema=LISTS_SCHEMA)]
+    yield pl.DataFrame(schema=LISTS_SCHEMA)
     with threadpool_limits(1):
-        for (domain_type,), some in rows.sort(pl.all()).group_by(
-            "domain_type", maintain_order=True
-        ):
+        for domain_type in rows["domain_type"].unique().sort():
+            some = rows.filter(domain_type=domain_type)
             domains = Domains.of(some, CUTS[-1])
             target = _next_domain(domains)
             learners = drawn(domains.customers, MOST_LEARNERS)
@@ -315,13 +326,10 @@ def recommend_across(rows: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
                     is_better = gain.get((domain_type, name), pooled) > 0
                     way = ELSEWHERE if is_better else POPULAR
                     transfer = Transfer(domains.source(number), domains.owned[number], learners)
-                    shown = _shown(domains, transfer, way, customers)
-                    parts.append(
-                        shown.with_columns(
+                    for shown in _shown(domains, transfer, way, customers):
+                        yield shown.with_columns(
                             domain_type=pl.lit(domain_type), domain=pl.lit(name), way=pl.lit(way)
                         ).select(*LISTS_SCHEMA)
-                    )
-    return pl.concat(parts)
 
 
 def _next_domain(domains: Domains) -> np.ndarray:
@@ -337,35 +345,32 @@ def _next_domain(domains: Domains) -> np.ndarray:
     return np.where(open_to.max(axis=1) >= 0, open_to.argmax(axis=1), -1)
 
 
-def _shown(domains: Domains, transfer: Transfer, way: str, customers: np.ndarray) -> pl.DataFrame:
-    """Return the lists of some customers in one domain, with the numbers behind them."""
+def _shown(
+    domains: Domains, transfer: Transfer, way: str, customers: np.ndarray
+) -> Iterator[pl.DataFrame]:
+    """Give the lists of some customers in one domain, with the numbers behind them."""
     is_there = np.diff(transfer.target.indptr) > 0
     n_of_source = np.asarray(transfer.source[is_there].sum(axis=0)).ravel()
-    shared = sparse.csr_array(transfer.shared.T)
-    parts = []
+    shared = transfer.shared.toarray()
     for some in blocks(customers):
         scores = transfer.scores(way, some)
         lists = top(scores, transfer.popularity, LENGTH)
         row, place = np.nonzero(lists >= 0)
         sold = lists[row, place]
         item = transfer.sold[sold]
-        alike = sparse.csr_array(shared[sold].multiply(transfer.source[some[row]]))
+        owned = transfer.source[some[row]]
+        share = shared[owned.indices, np.repeat(sold, np.diff(owned.indptr))]
+        alike = sparse.csr_array((share, owned.indices, owned.indptr), owned.shape)
         alike.eliminate_zeros()
-        best = np.asarray(alike.argmax(axis=1)).ravel()
+        best = first_largest(alike)
         is_told = (np.diff(alike.indptr) > 0) & (way == ELSEWHERE)
         both = shared_customers(transfer.source, transfer.target, best, item)
-        parts.append(
-            pl.DataFrame({
-                "customer_id": domains.customers[some[row]],
-                "recommendation_rank": place + 1,
-                "product_id": domains.items[item],
-                "score": np.round(scores[row, sold], 9),
-                "because_product_id": [
-                    str(domains.items[n]) if told else None
-                    for n, told in zip(best, is_told, strict=True)
-                ],
-                "n_evidence": np.where(is_told, both, transfer.popularity[sold]).astype(np.int64),
-                "n_of": np.where(is_told, n_of_source[best], transfer.n_there).astype(np.int64),
-            }, schema_overrides={"because_product_id": pl.String})
-        )  # fmt: skip
-    return pl.concat(parts)
+        yield pl.DataFrame({
+            "customer_id": domains.customers[some[row]],
+            "recommendation_rank": place + 1,
+            "product_id": domains.items[item],
+            "score": np.round(scores[row, sold], 9),
+            "because_product_id": named(domains.items, np.where(is_told, best, -1)),
+            "n_evidence": np.where(is_told, both, transfer.popularity[sold]).astype(np.int64),
+            "n_of": np.where(is_told, n_of_source[best], transfer.n_there).astype(np.int64),
+        })  # fmt: skip

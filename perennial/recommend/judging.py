@@ -23,7 +23,14 @@ from perennial.recommend.lists import (
     measures,
     top,
 )
-from perennial.recommend.purchases import CUTS, Purchases, came_after, drawn, known_by
+from perennial.recommend.purchases import (
+    CUTS,
+    Purchases,
+    came_after,
+    drawn,
+    known_by,
+    numbered,
+)
 from perennial.recommend.recommenders import (
     RECOMMENDERS,
     ItemNeighbours,
@@ -169,14 +176,18 @@ def _judged(
     kinds: Sequence[type[Recommender]],
 ) -> pl.DataFrame:
     names = [kind.name for kind in kinds]
-    standings = {cut: _standing(rows, products, cut, kinds) for cut in CUTS[:2]}
-    lists = {cut: _lists(standing, standing.customers) for cut, standing in standings.items()}
-    weights = _learned(standings["validation"], lists["validation"])
     found: dict[str, list[dict]] = {name: [] for name in (*names, HYBRID)}
-    for cut, standing in standings.items():
-        every = lists[cut] | {HYBRID: _hybrid_lists(standing, lists[cut], weights)}
-        for name, evaluation in _evaluated(standing, every, customers).items():
+    weights: dict[str, float] = {}
+    # One after the other: each takes the room of all that was bought.
+    for cut in CUTS[:2]:
+        standing = _standing(rows, products, cut, kinds)
+        lists = _lists(standing, standing.customers)
+        if cut == CUTS[0]:
+            weights = _learned(standing, lists)
+        lists[HYBRID] = _hybrid_lists(standing, lists, weights)
+        for name, evaluation in _evaluated(standing, lists, customers).items():
             found[name] += [{"cut": cut} | row for row in evaluation]
+        del standing
     scores = {name: _choosing_score(evaluation) for name, evaluation in found.items()}
     # Simpler ones come first, and stay where both are as good.
     chosen = max(scores, key=scores.get)
@@ -217,8 +228,8 @@ def recommend(
     products: pl.DataFrame,
     models: pl.DataFrame,
     rules: pl.DataFrame | None = None,
-) -> pl.DataFrame:
-    """Return what to show every customer with a purchase, by the chosen recommender.
+) -> Iterator[pl.DataFrame]:
+    """Give what to show every customer with a purchase, by the chosen recommender.
 
     Args:
         rows: rows of `item_purchases`, in any order.
@@ -226,31 +237,36 @@ def recommend(
         models: what judge returned.
         rules: what is not to be shown, rows of `recommendation_rules`; none by default.
 
-    Returns:
-        LENGTH rows of RECOMMENDATIONS_SCHEMA for each customer (fewer where there are fewer
-        products that may be shown), by customer and rank.
+    Yields:
+        Of some customers at a time LENGTH rows of RECOMMENDATIONS_SCHEMA each (fewer where there
+        are fewer products that may be shown), by customer and rank. Before all others a table
+        without rows.
 
     Raises:
         UserError: if the two towers are among the models that are used, and PyTorch is missing.
     """
     chosen = models.filter("is_chosen")["recommender"].to_list()
     if rows.is_empty() or not chosen:
-        return pl.DataFrame(schema=RECOMMENDATIONS_SCHEMA)
+        yield pl.DataFrame(schema=RECOMMENDATIONS_SCHEMA)
+        return
     weights = dict(models.drop_nulls("hybrid_weight").select("recommender", "hybrid_weight").rows())
+    (name,) = chosen
+    wanted = {n for n, w in weights.items() if w > 0} if name == HYBRID else {name}
+    kinds = [kind for kind in (*RECOMMENDERS, TwoTower) if kind.name in wanted]
     with threadpool_limits(1), no_warnings():
-        return _recommended(rows, products, chosen[0], weights, rules)
+        standing = _standing(rows, products, CUTS[-1], kinds)
+        # What is known now is in the standing, in half the room.
+        del rows
+        yield from _recommended(standing, products, name, weights, rules)
 
 
 def _recommended(
-    rows: pl.DataFrame,
+    standing: Standing,
     products: pl.DataFrame,
     name: str,
     weights: dict[str, float],
     rules: pl.DataFrame | None,
-) -> pl.DataFrame:
-    wanted = {n for n, w in weights.items() if w > 0} if name == HYBRID else {name}
-    kinds = [kind for kind in (*RECOMMENDERS, TwoTower) if kind.name in wanted]
-    standing = _standing(rows, products, "today", kinds)
+) -> Iterator[pl.DataFrame]:
     purchases, popularity = standing.purchases, _popularity(standing.purchases)
     neighbours = standing.recommenders.get(ItemNeighbours.name) or ItemNeighbours(purchases)
     restrictions = None if rules is None else Restrictions.of(rules, products, purchases.items)
@@ -278,9 +294,8 @@ def _recommended(
             **_reasons(purchases, neighbours, segments, popularity, some, row, item, ids[1]),
         }).cast(RECOMMENDATIONS_SCHEMA)  # fmt: skip
 
-    parts = [pl.DataFrame(schema=RECOMMENDATIONS_SCHEMA)]
-    parts += _in_threads(shown, blocks(np.arange(len(purchases.customers))))
-    return pl.concat(parts)
+    yield pl.DataFrame(schema=RECOMMENDATIONS_SCHEMA)
+    yield from _in_threads(shown, blocks(np.arange(len(purchases.customers))))
 
 
 @dataclass(frozen=True)
@@ -327,35 +342,43 @@ def _standing(
     kinds: Sequence[type[Recommender]] = RECOMMENDERS,
 ) -> Standing:
     """Return the recommenders as they stood at a cut, and what came after it."""
-    known = known_by(rows, cut)
-    customers = known["customer_id"].unique().sort().to_numpy().astype(str)
-    buyers = known.group_by("product_id").agg(n=pl.col("customer_id").n_unique())
-    most = buyers.sort(["n", "product_id"], descending=[True, False]).head(MOST_ITEMS)
-    items = most["product_id"].sort().to_numpy().astype(str)
-    purchases = Purchases.of(known, customers, items)
-    came = came_after(rows, cut)
-    each = (
-        came.group_by("customer_id")
-        .agg(n_bought=pl.col("product_id").n_unique())
-        .join(
-            known.group_by("customer_id").agg(n_days=pl.col("days_ago").n_unique()),
-            on="customer_id",
-        )
-        .sort("customer_id")
-    )
-    each = each[drawn(each["customer_id"].to_numpy().astype(str), MOST_JUDGED)]
-    judged = np.searchsorted(customers, each["customer_id"].to_numpy().astype(str))
+    purchases, came, each = _asked(rows, cut)
     # All of them need these: made once, before any of them asks.
     _ = purchases.owned, purchases.n_days, purchases.last_basket
     fitted = _in_threads(lambda kind: kind(purchases, products), kinds)
     return Standing(
         purchases,
         {kind.name: recommender for kind, recommender in zip(kinds, fitted, strict=True)},
-        judged,
-        sparse.csr_array(Purchases.of(came, customers, items).owned[judged]),
+        each["customer"].to_numpy(),
+        came,
         each["n_bought"].to_numpy(),
         each["n_days"].to_numpy(),
     )
+
+
+def _asked(rows: pl.DataFrame, cut: str) -> tuple[Purchases, sparse.csr_array, pl.DataFrame]:
+    """Return what was known at a cut, what those bought who are judged, and who they are."""
+    known = known_by(rows, cut)
+    customers = known["customer_id"].unique().sort().to_numpy().astype(str)
+    buyers = known.group_by("product_id").agg(n=pl.col("customer_id").n_unique())
+    most = buyers.sort(["n", "product_id"], descending=[True, False]).head(MOST_ITEMS)
+    items = most["product_id"].sort().to_numpy().astype(str)
+    came = came_after(rows, cut)
+    each = (
+        came.group_by("customer_id")
+        .agg(n_bought=pl.col("product_id").n_unique())
+        .join(
+            known.join(came, on="customer_id", how="semi")
+            .group_by("customer_id")
+            .agg(n_days=pl.col("days_ago").n_unique()),
+            on="customer_id",
+        )
+        .join(numbered("customer", customers), on="customer_id")
+        .sort("customer")
+    )
+    each = each[drawn(each["customer_id"].to_numpy().astype(str), MOST_JUDGED)]
+    bought = Purchases.of(came, customers, items).owned[each["customer"].to_numpy()]
+    return Purchases.of(known, customers, items), sparse.csr_array(bought), each
 
 
 def _popularity(purchases: Purchases) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 from scipy import sparse
@@ -152,8 +154,8 @@ def _judged(standing: NewItems, rows: pl.DataFrame, cut: str) -> list[dict]:
 
 def recommend_new_items(
     rows: pl.DataFrame, new: pl.DataFrame, products: pl.DataFrame, judged: pl.DataFrame
-) -> pl.DataFrame:
-    """Return the new products of today to show every customer with a purchase.
+) -> Iterator[pl.DataFrame]:
+    """Give the new products of today to show every customer with a purchase.
 
     Args:
         rows: rows of `item_purchases`, in any order.
@@ -161,16 +163,17 @@ def recommend_new_items(
         products: rows of `products`.
         judged: what judge_new_items returned.
 
-    Returns:
-        Up to LENGTH rows of LISTS_SCHEMA per customer, by customer and rank; what the customer has
-        bought is left out.
+    Yields:
+        Of some customers at a time up to LENGTH rows of LISTS_SCHEMA each, by customer and rank;
+        what the customer has bought is left out. Before all others a table without rows.
     """
+    yield pl.DataFrame(schema=LISTS_SCHEMA)
     if rows.is_empty() or new.filter(cut="today").is_empty():
-        return pl.DataFrame(schema=LISTS_SCHEMA)
+        return
     way = judged.filter("is_chosen")["way"][0]
-    parts = []
     with threadpool_limits(1):
         standing = NewItems(rows, new, products, "today")
+        del rows
         purchases = standing.purchases
         for some in blocks(np.arange(len(purchases.customers))):
             scores = standing.scores(way, some)
@@ -181,14 +184,11 @@ def recommend_new_items(
             like = (
                 np.full(len(item), -1) if way == POPULAR else standing.most_alike(some[row], item)
             )
-            parts.append(
-                pl.DataFrame({
-                    "customer_id": purchases.customers[some[row]],
-                    "recommendation_rank": place + 1,
-                    "product_id": purchases.items[standing.new[item]],
-                    "way": way,
-                    "score": np.round(scores[row, item], 9),
-                    "because_product_id": named(purchases.items, like),
-                }, strict=False).cast(LISTS_SCHEMA)
-            )  # fmt: skip
-    return pl.concat(parts)
+            yield pl.DataFrame({
+                "customer_id": purchases.customers[some[row]],
+                "recommendation_rank": place + 1,
+                "product_id": purchases.items[standing.new[item]],
+                "way": way,
+                "score": np.round(scores[row, item], 9),
+                "because_product_id": named(purchases.items, like),
+            }, strict=False).cast(LISTS_SCHEMA)  # fmt: skip

@@ -40,9 +40,9 @@ class Purchases:
         """
         rows = (
             rows.select("customer_id", "product_id", "days_ago")
-            .join(_numbered("customer", customers), on="customer_id")
-            .join(_numbered("product", items), on="product_id")
-            .select("customer", "product", pl.col("days_ago").cast(pl.Int64))
+            .join(numbered("customer", customers), on="customer_id")
+            .join(numbered("product", items), on="product_id")
+            .select("customer", "product", pl.col("days_ago").cast(pl.Int32))
             .unique()
             .sort("customer", "product", "days_ago")
         )
@@ -72,7 +72,7 @@ class Purchases:
     @cached_property
     def last_basket(self) -> sparse.csr_array:
         """Return 1 for what each customer bought on the last day, shape (customers, items)."""
-        last = np.full(len(self.customers), np.iinfo(np.int64).max)
+        last = np.full(len(self.customers), np.iinfo(np.int32).max, np.int32)
         np.minimum.at(last, self.customer, self.days_ago)
         rows = self.days_ago == last[self.customer]
         return self._table(np.ones(rows.sum()), rows, binary=True)
@@ -92,10 +92,10 @@ class Purchases:
         return table
 
 
-def _numbered(name: str, ids: np.ndarray) -> pl.DataFrame:
+def numbered(name: str, ids: np.ndarray) -> pl.DataFrame:
     """Return ids with their numbers in order, to join what has the ids."""
     return pl.DataFrame({f"{name}_id": pl.Series(ids, dtype=pl.String)}).with_columns(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias(name)
+        pl.int_range(pl.len(), dtype=pl.Int32).alias(name)
     )
 
 

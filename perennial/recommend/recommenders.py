@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 from scipy import sparse
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from perennial.recommend.lists import blocks, largest, roughly_largest, top
 from perennial.recommend.purchases import Purchases, drawn
@@ -147,12 +147,14 @@ class BuyAgain(Recommender):
 
     def _fit(self) -> None:
         purchases = self.purchases
-        keys = purchases.customer * len(purchases.items) + purchases.item
-        distinct, places = np.unique(keys, return_inverse=True)
-        age = np.zeros(len(distinct))
-        np.maximum.at(age, places, purchases.days_ago)
-        repeats = np.bincount(places, minlength=len(distinct)) - 1.0
-        customer, item = np.divmod(distinct, max(1, len(purchases.items)))
+        # They are in order: of each customer and product the oldest comes last.
+        customer, item = purchases.customer, purchases.item
+        is_first = (np.diff(customer, prepend=-1) != 0) | (np.diff(item, prepend=-1) != 0)
+        first = np.flatnonzero(is_first)
+        last = np.append(first[1:], len(item)) - 1 if len(first) else first
+        age = purchases.days_ago[last].astype(float)
+        repeats = (last - first).astype(float)
+        customer, item = customer[first], item[first]
         n_items = len(purchases.items)
         of_item = np.bincount(item, repeats, n_items) / np.maximum(
             np.bincount(item, age, n_items), 1.0
@@ -340,8 +342,11 @@ class Factors(Recommender):
         if k < 1 or table.nnz == 0:
             self.items = np.zeros((table.shape[1], 0))
         else:
-            _, _, items = svds(table, k=k, v0=np.ones(min(table.shape)))
-            self.items = items.T
+            # The eigenvectors of the products' own table: nobody asks for those of the customers.
+            product = LinearOperator(
+                (table.shape[1],) * 2, lambda items: table.T @ (table @ items), dtype=float
+            )
+            self.items = eigsh(product, k, v0=np.ones(table.shape[1]))[1]
         self.table = table
 
     def _scores(self, customers: np.ndarray) -> np.ndarray:

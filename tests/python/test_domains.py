@@ -61,7 +61,7 @@ def test_what_is_liked_here_is_liked_there():
         == into_app.filter(cut="test", source=domains.EVERY)["gain"].item()
     )
     assert judged.filter(target="web")["status"].str.starts_with("abstained: 0 customers").all()
-    shown = recommend_across(rows, judged)
+    shown = pl.concat(recommend_across(rows, judged))
     assert dict(shown.schema) == domains.LISTS_SCHEMA
     # Shown to who is not in the app yet: a quarter; of their own kind, by those who are in both.
     assert shown["customer_id"].n_unique() == 160
@@ -83,14 +83,14 @@ def test_what_is_liked_here_is_liked_there():
         assert row["n_evidence"] == len(because & owners["app", row["product_id"]])
     shuffled = rows.sample(fraction=1, shuffle=True, seed=2)
     assert judge_domains(shuffled).equals(judged)
-    assert recommend_across(shuffled, judged).equals(shown)
+    assert pl.concat(recommend_across(shuffled, judged)).equals(shown)
 
 
 def test_where_it_says_nothing_the_popular_is_shown():
     rows = shop(2, is_alike=False)
     judged = judge_domains(rows)
     assert (judged["gain_low"].fill_null(0) <= 0).all()
-    shown = recommend_across(rows, judged)
+    shown = pl.concat(recommend_across(rows, judged))
     assert shown["way"].unique().to_list() == ["popular"]
     assert shown["because_product_id"].null_count() == shown.height
     app = rows.filter(domain="app")
@@ -113,12 +113,12 @@ def test_later_purchases_change_nothing_of_the_validation():
 def test_few_purchases_or_none(n):
     rows = shop(4).sort(pl.all()).head(n)
     judged = judge_domains(rows)
-    shown = recommend_across(rows, judged)
+    shown = pl.concat(recommend_across(rows, judged))
     assert (dict(judged.schema), dict(shown.schema)) == (domains.SCHEMA, domains.LISTS_SCHEMA)
     assert judged["status"].str.starts_with("abstained: ").all()
     # One domain leads nowhere.
     alone = rows.filter(domain="web")
-    assert recommend_across(alone, judge_domains(alone)).is_empty()
+    assert pl.concat(recommend_across(alone, judge_domains(alone))).is_empty()
 
 
 @pytest.mark.parametrize("shop", ["demo", "complete_journey"])

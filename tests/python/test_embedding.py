@@ -164,9 +164,9 @@ def test_it_is_judged_and_recommends_like_all_others(torch):
         hybrid_weight=pl.when(pl.col("recommender").is_in(["two_tower", "popular"])).then(0.5),
     )
     for chosen in (alone, mixed):
-        shown = recommend(rows, PRODUCTS, chosen)
+        shown = pl.concat(recommend(rows, PRODUCTS, chosen))
         assert shown["customer_id"].n_unique() == rows["customer_id"].n_unique()
-        assert shown.equals(recommend(rows.reverse(), PRODUCTS, chosen))
+        assert shown.equals(pl.concat(recommend(rows.reverse(), PRODUCTS, chosen)))
 
 
 # Without PyTorch
@@ -204,7 +204,7 @@ def test_pytorch_is_not_asked_for_unless_it_is_wanted(no_torch):
     rows = shop(n=150)
     models = judge(rows, PRODUCTS, PEOPLE)
     assert "two_tower" not in models["recommender"].to_list()
-    assert not recommend(rows, PRODUCTS, models).is_empty()
+    assert not pl.concat(recommend(rows, PRODUCTS, models)).is_empty()
 
 
 def test_what_is_learned_from_is_what_came_before():

@@ -72,7 +72,7 @@ def test_who_stays_with_a_category_sees_what_is_new_in_it():
             if p.endswith(f"-{kind}") and (c, p) not in own and c in {c for c, _ in own}
         }
         assert judged.filter(cut=cut)["n_customers"].unique().to_list() == [len(who)]
-    shown = recommend_new_items(rows, NEW, PRODUCTS, judged)
+    shown = pl.concat(recommend_new_items(rows, NEW, PRODUCTS, judged))
     assert dict(shown.schema) == new_items.LISTS_SCHEMA
     first = shown.filter(recommendation_rank=1)
     mine = {f"c{c:03}": CATEGORIES[c % 4] for c in range(400)}
@@ -92,7 +92,7 @@ def test_who_stays_with_a_category_sees_what_is_new_in_it():
     )
     shuffled = rows.sample(fraction=1, shuffle=True, seed=2)
     assert judge_new_items(shuffled, NEW.reverse(), PRODUCTS).equals(judged)
-    assert recommend_new_items(shuffled, NEW.reverse(), PRODUCTS, judged).equals(shown)
+    assert pl.concat(recommend_new_items(shuffled, NEW.reverse(), PRODUCTS, judged)).equals(shown)
 
 
 def test_where_nobody_stays_the_popular_is_shown():
@@ -100,7 +100,7 @@ def test_where_nobody_stays_the_popular_is_shown():
     judged = judge_new_items(rows, NEW, PRODUCTS)
     assert judged.filter("is_chosen")["way"].unique().to_list() == ["popular"]
     new = NEW.with_columns(n_customers=pl.when(product_id="pens-7").then(9).otherwise(3))
-    shown = recommend_new_items(rows, new, PRODUCTS, judged)
+    shown = pl.concat(recommend_new_items(rows, new, PRODUCTS, judged))
     bought = rows.filter(product_id="pens-7")["customer_id"].to_list()
     first = shown.filter(~pl.col("customer_id").is_in(bought), recommendation_rank=1)
     assert first["product_id"].unique().to_list() == ["pens-7"]
@@ -123,13 +123,13 @@ def test_later_purchases_change_nothing_of_the_validation():
 def test_few_purchases_or_none(n):
     rows = shop(4).sort(pl.all()).head(n)
     judged = judge_new_items(rows, NEW, PRODUCTS)
-    shown = recommend_new_items(rows, NEW, PRODUCTS, judged)
+    shown = pl.concat(recommend_new_items(rows, NEW, PRODUCTS, judged))
     assert (dict(judged.schema), dict(shown.schema)) == (new_items.SCHEMA, new_items.LISTS_SCHEMA)
     if n:
         assert judged["status"].str.starts_with("abstained: ").all()
         assert judged.filter("is_chosen")["way"].unique().to_list() == ["popular"]
         assert shown["customer_id"].n_unique() == rows["customer_id"].n_unique()
-    none = recommend_new_items(rows, NEW.filter(cut="test"), PRODUCTS, judged)
+    none = pl.concat(recommend_new_items(rows, NEW.filter(cut="test"), PRODUCTS, judged))
     assert none.is_empty() and dict(none.schema) == new_items.LISTS_SCHEMA
 
 

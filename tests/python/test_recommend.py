@@ -464,16 +464,16 @@ def test_what_comes_later_moves_no_list(judged):
 
 def test_recommendations_are_explained_and_the_same_whatever_the_order_of_rows(judged, monkeypatch):
     rows = shop()
-    found = recommend(rows, PRODUCTS, judged)
+    found = pl.concat(recommend(rows, PRODUCTS, judged))
     assert dict(found.schema) == judging.RECOMMENDATIONS_SCHEMA
     assert found.group_by("customer_id").len()["len"].unique().to_list() == [judging.LENGTH]
     assert found.select("customer_id", "product_id").is_unique().all()
     shuffled = rows.sample(fraction=1, shuffle=True, seed=2)
-    assert recommend(shuffled, PRODUCTS, judged).equals(found)
+    assert pl.concat(recommend(shuffled, PRODUCTS, judged)).equals(found)
     assert judge(shuffled, PRODUCTS, PEOPLE).equals(judged)
     with monkeypatch.context() as patch:
         patch.setattr(judging, "N_THREADS", 1)
-        assert recommend(rows, PRODUCTS, judged).equals(found)
+        assert pl.concat(recommend(rows, PRODUCTS, judged)).equals(found)
     # The numbers of the reasons, counted from the rows.
     days = rows.group_by("customer_id", "product_id").agg(pl.col("days_ago").n_unique())
     owners = rows.group_by("product_id").agg(who=pl.col("customer_id").unique())
@@ -509,7 +509,9 @@ def test_too_few_to_judge_get_what_is_popular():
     models = judge(rows, PRODUCTS, PEOPLE)
     assert models["status"].str.starts_with("abstained: 0 customers bought").all()
     assert models.filter("is_chosen")["recommender"].to_list() == ["popular"]
-    assert recommend(rows, PRODUCTS, models)["recommender"].unique().to_list() == ["popular"]
+    assert pl.concat(recommend(rows, PRODUCTS, models))["recommender"].unique().to_list() == [
+        "popular"
+    ]
 
 
 def test_a_shop_younger_than_two_horizons_gets_what_is_popular():
@@ -517,7 +519,9 @@ def test_a_shop_younger_than_two_horizons_gets_what_is_popular():
     rows = shop().filter(pl.col("days_ago") < 95)
     models = judge(rows, PRODUCTS, PEOPLE)
     assert models["status"].str.starts_with("abstained: 0 customers bought before").all()
-    assert recommend(rows, PRODUCTS, models)["recommender"].unique().to_list() == ["popular"]
+    assert pl.concat(recommend(rows, PRODUCTS, models))["recommender"].unique().to_list() == [
+        "popular"
+    ]
 
 
 def test_of_many_customers_a_fixed_share_is_learned_from(monkeypatch):
@@ -542,7 +546,7 @@ def test_of_many_customers_a_fixed_share_is_learned_from(monkeypatch):
 def test_a_shop_without_purchases_and_one_of_one(n):
     rows = shop().head(n)
     models = judge(rows, PRODUCTS, PEOPLE)
-    found = recommend(rows, PRODUCTS, models)
+    found = pl.concat(recommend(rows, PRODUCTS, models))
     assert (dict(models.schema), dict(found.schema)) == (
         judging.MODELS_SCHEMA,
         judging.RECOMMENDATIONS_SCHEMA,
