@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from perennial.recommend.judging import MIN_CUSTOMERS, MOST_ITEMS, MOST_JUDGED
 from perennial.recommend.lists import GAINS, blocks, held_against, named, top
-from perennial.recommend.purchases import CUTS, drawn, known_cuts, numbered, shared_customers
-from perennial.recommend.recommenders import MOST_LEARNERS, first_largest
+from perennial.recommend.purchases import CUTS, drawn, known_cuts, numbered
+from perennial.recommend.recommenders import MOST_LEARNERS, most_alike
 
 # What domains there are, in order.
 DOMAIN_TYPES = ("category", "platform", "sales_channel")
@@ -352,25 +352,25 @@ def _shown(
     is_there = np.diff(transfer.target.indptr) > 0
     n_of_source = np.asarray(transfer.source[is_there].sum(axis=0)).ravel()
     shared = transfer.shared.toarray()
+    # How many customers bought an item in the source and a sold one in the target.
+    n_both = (transfer.source.T @ transfer.target[:, transfer.sold]).toarray()
     for some in blocks(customers):
         scores = transfer.scores(way, some)
         lists = top(scores, transfer.popularity, LENGTH)
         row, place = np.nonzero(lists >= 0)
         sold = lists[row, place]
         item = transfer.sold[sold]
-        owned = transfer.source[some[row]]
-        share = shared[owned.indices, np.repeat(sold, np.diff(owned.indptr))]
-        alike = sparse.csr_array((share, owned.indices, owned.indptr), owned.shape)
-        alike.eliminate_zeros()
-        best = first_largest(alike)
-        is_told = (np.diff(alike.indptr) > 0) & (way == ELSEWHERE)
-        both = shared_customers(transfer.source, transfer.target, best, item)
+        best = np.full(len(item), -1)
+        if way == ELSEWHERE:
+            best = most_alike(transfer.source[some[row]], shared, sold)
+        is_told = best >= 0
+        evidence = np.where(is_told, n_both[best, sold], transfer.popularity[sold])
         yield pl.DataFrame({
             "customer_id": domains.customers[some[row]],
             "recommendation_rank": place + 1,
             "product_id": domains.items[item],
             "score": np.round(scores[row, sold], 9),
-            "because_product_id": named(domains.items, np.where(is_told, best, -1)),
-            "n_evidence": np.where(is_told, both, transfer.popularity[sold]).astype(np.int64),
+            "because_product_id": named(domains.items, best),
+            "n_evidence": evidence.astype(np.int64),
             "n_of": np.where(is_told, n_of_source[best], transfer.n_there).astype(np.int64),
         })  # fmt: skip

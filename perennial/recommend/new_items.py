@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from perennial.recommend.judging import MIN_CUSTOMERS, MOST_ITEMS
 from perennial.recommend.lists import GAINS, blocks, held_against, named, top
 from perennial.recommend.purchases import CUTS, Purchases, bought_after, known_by
-from perennial.recommend.recommenders import Content, first_largest
+from perennial.recommend.recommenders import Content, most_alike
 
 LENGTH = 5
 # By how many bought it so far, by what the customer's own products are like, by both.
@@ -84,14 +84,6 @@ class NewItems:
         for some in blocks(customers):
             parts.append(top(self.scores(way, some), self.n_customers, n))
         return np.concatenate(parts)
-
-    def most_alike(self, customers: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Return which product of each customer is most like a new item: its number, or -1."""
-        owned = self.purchases.owned[customers]
-        alike = self.likeness[owned.indices, np.repeat(places, np.diff(owned.indptr))]
-        table = sparse.csr_array((alike, owned.indices, owned.indptr), owned.shape)
-        table.eliminate_zeros()
-        return np.where(np.diff(table.indptr) > 0, first_largest(table), -1)
 
 
 def judge_new_items(rows: pl.DataFrame, new: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:
@@ -181,9 +173,9 @@ def recommend_new_items(
             row, place = np.nonzero(lists >= 0)
             item = lists[row, place]
             # What is behind it is told where it is the reason.
-            like = (
-                np.full(len(item), -1) if way == POPULAR else standing.most_alike(some[row], item)
-            )
+            like = np.full(len(item), -1)
+            if way != POPULAR:
+                like = most_alike(purchases.owned[some[row]], standing.likeness, item)
             yield pl.DataFrame({
                 "customer_id": purchases.customers[some[row]],
                 "recommendation_rank": place + 1,

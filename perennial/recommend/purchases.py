@@ -141,20 +141,3 @@ def came_after(rows: pl.DataFrame, cut: str) -> pl.DataFrame:
 def _days_back(rows: pl.DataFrame, cut: str) -> int:
     """Return how many days before as_of a cut is."""
     return rows["horizon_days"][0] * (len(CUTS) - 1 - CUTS.index(cut))
-
-
-def shared_customers(
-    left: sparse.sparray, right: sparse.sparray, one: np.ndarray, other: np.ndarray
-) -> np.ndarray:
-    """Return how many customers have item `one` in the left and `other` in the right table.
-
-    Args:
-        left: 1 for what each customer has, shape (customers, items).
-        right: the same of other purchases, or of the same.
-        one: numbers of items, shape (pairs,).
-        other: numbers of items, shape (pairs,).
-    """
-    pairs, places = np.unique(np.column_stack([one, other]), axis=0, return_inverse=True)
-    left, right = sparse.csc_array(left), sparse.csc_array(right)
-    counts = left[:, pairs[:, 0]].multiply(right[:, pairs[:, 1]]).sum(axis=0)
-    return np.asarray(counts).ravel()[places.ravel()]

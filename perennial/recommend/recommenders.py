@@ -599,6 +599,20 @@ def first_largest(table: sparse.csr_array) -> np.ndarray:
     return found
 
 
+def most_alike(owned: sparse.csr_array, likeness: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return which of each row's items is most like another one: its number, -1 where none is.
+
+    Args:
+        owned: whose cells are the items of each row, shape (rows, items).
+        likeness: of items to others, 0 or more, shape (items, others).
+        other: number of the other one, shape (rows,).
+    """
+    alike = likeness[owned.indices, np.repeat(other, np.diff(owned.indptr))]
+    table = sparse.csr_array((alike, owned.indices, owned.indptr), owned.shape)
+    table.eliminate_zeros()
+    return np.where(np.diff(table.indptr) > 0, first_largest(table), -1)
+
+
 def _full(table: sparse.csr_array) -> np.ndarray | sparse.csr_array:
     """Return a table with its zeros where these are few, for what is multiplied by it often."""
     n_cells = table.shape[0] * table.shape[1]
