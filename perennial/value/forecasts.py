@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 
@@ -147,24 +148,24 @@ def fit_models(
     return pl.DataFrame(rows, schema=MODELS_SCHEMA)
 
 
-def forecast(histories: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
-    """Return what each customer is expected to buy and to spend, by the chosen model.
+def forecast(histories: pl.DataFrame, models: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Give what each customer is expected to buy and to spend, by the chosen model.
 
     Args:
         histories: rows of `purchase_histories`, in any order.
         models: what fit_models returned. Forecasts of the cut 'holdout' reach until today.
 
-    Returns:
-        One row per cut, customer and horizon with the columns of FORECASTS_SCHEMA, sorted by
-        these; empty where the models abstained. Amounts are null where those of the shop are
-        too few or all the same.
+    Yields:
+        Of one cut and horizon at a time one row per customer with the columns of FORECASTS_SCHEMA,
+        by customer; none where the models abstained. Before all others a table without rows.
+        Amounts are null where those of the shop are too few or all the same.
     """
-    parts = [pl.DataFrame(schema=FORECASTS_SCHEMA)]
+    yield pl.DataFrame(schema=FORECASTS_SCHEMA)
     for row in models.filter("is_chosen").sort("cut").iter_rows(named=True):
         customers = histories.filter(pl.col("cut") == row["cut"]).sort("customer_id")
         horizons = (_holdout_days(histories),) if row["cut"] == "holdout" else HORIZONS
-        parts += [_forecasts(row, customers, days) for days in horizons]
-    return pl.concat(parts).sort("cut", "customer_id", "horizon_days")
+        for days in horizons:
+            yield _forecasts(row, customers, days)
 
 
 def _holdout_days(histories: pl.DataFrame) -> int:
