@@ -132,6 +132,8 @@ def test_the_warehouse_asks_whom_it_says(shop, demo, real_shop):
             "join marts.products as products using (product_id) "
             "where items.customer_id is not null and not items.is_cancelled"
         ).pl()
+        made = connection.sql("select distinct domain_type from intermediate.domain_purchases")
+        types = [domain_type for (domain_type,) in made.order("all").fetchall()]
         judged = connection.sql("from marts.cross_domain_evaluation").pl()
         shown = connection.sql("from marts.cross_domain_recommendations").pl()
         ((today, zone),) = connection.execute(
@@ -141,6 +143,9 @@ def test_the_warehouse_asks_whom_it_says(shop, demo, real_shop):
     known_on = pl.col("known_at").dt.replace_time_zone("UTC").dt.convert_time_zone(zone).dt.date()
     lines = lines.with_columns(known_on=known_on).filter(pl.col("ordered_on") <= today)
     assert judged.height > 20
+    # The models ask for one type after the other.
+    assert set(types) <= set(domains.DOMAIN_TYPES)
+    assert shop != "demo" or tuple(types) == domains.DOMAIN_TYPES
     rows = judged.filter(
         (pl.col("source") == domains.EVERY)
         & (pl.col("target") != domains.ANY)
